@@ -1,0 +1,126 @@
+"""The second shell: locks -> plan -> layers -> image -> output."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ovenproof.core import plan as planning
+from ovenproof.core import weights
+from ovenproof.core.digest import Content, Digest
+from ovenproof.core.entry import Entry
+from ovenproof.core.image import Image, Layer, Settings
+from ovenproof.core.lock import ImageLock, ModelLock
+from ovenproof.core.plan import Knowledge, Plan, Step
+from ovenproof.outputs.interface import Output, Written
+from ovenproof.project import FlavourFiles, Project
+from ovenproof.resolve import Resolver, remembered
+from ovenproof.runners import Machine, Oven, Scene
+from ovenproof.stack import run_line, runtime, settings, stack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bake:
+    """One entry on its way to an image: what is locked, and the steps that follow from it."""
+
+    project: Project
+    machine: Machine
+    entry: Entry
+    reference: str
+    files: FlavourFiles
+    image_lock: ImageLock
+    model_lock: ModelLock
+    steps: tuple[Step, ...]
+    settings: Settings
+    oven: Oven
+
+    def plan(self) -> Plan:
+        """What is known and what is not. Reads no weights, asks nobody."""
+        known = {
+            **remembered(self.machine, self.steps),
+            **weights.pinned(self.model_lock.files, self.entry.model_path),
+            **self.model_lock.layers,
+            **self.image_lock.layers,
+        }
+        for step in self.steps:
+            if step.literal is not None and step.action.key not in known:
+                known.update(self.oven.prove([step]))
+        held = {
+            supply.content.digest
+            for step in self.steps
+            for supply in step.supplies
+            if self.machine.store.has(supply.content)
+        }
+        return planning.make(
+            self.entry.name,
+            self.steps,
+            Knowledge(layers=known, held=frozenset(held)),
+            self.settings,
+        )
+
+    def finish(self, plan: Plan, *, save: bool) -> Image:
+        """Prove the layers that are not known yet; then there is an image.
+
+        With `save` the proofs go into the locks, so that nobody has to make them again.
+        """
+        if plan.image is not None:
+            return plan.image
+        proofs = self.oven.prove([planned.step for planned in plan.to_run])
+        if save:
+            self._save(proofs)
+        finished = self.plan().image
+        assert finished is not None
+        return finished
+
+    def write(self, image: Image, output: Output) -> Written:
+        """Hand the image to an output; each layer's bytes are checked as they go by."""
+        steps = {step.action.key: step for step in self.steps}
+
+        def open_layer(layer: Layer) -> Iterator[bytes]:
+            return self.oven.open(steps[layer.action.key], layer.content)
+
+        return output.write(image, self.reference, open_layer, self.machine.listener)
+
+    @property
+    def run_line(self) -> str:
+        """The command to start the image with."""
+        return run_line(self.entry, self.files.flavour, self.reference)
+
+    def _save(self, proofs: dict[Digest, Content]) -> None:
+        below = {step.action.key for step in runtime(self.files.flavour, self.image_lock)}
+        all_of = {**self.image_lock.layers, **self.model_lock.layers, **proofs}
+        keys = {step.action.key for step in self.steps if step.literal is None}
+        image = {key: all_of[key] for key in keys & below if key in all_of}
+        model = {key: all_of[key] for key in keys - below if key in all_of}
+        if image != self.image_lock.layers and self.project.may_save(self.files):
+            self.project.save_image(self.files, lambda _old: self.image_lock.with_proofs(image))
+        if model != self.model_lock.layers:
+            self.project.save_model(self.entry.name, self.model_lock.with_proofs(model))
+
+
+def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) -> Bake:
+    """Everything that is needed to plan an entry; what is not locked yet is locked, if it may."""
+    catalogue = project.catalogue()
+    entry = catalogue.entry(name)
+    files = project.flavour(entry.flavour)
+    resolver = Resolver(project=project, machine=machine)
+    image_lock = resolver.flavour(files, may_lock=may_lock)
+    model_lock, source = resolver.model(entry, files, image_lock, may_lock=may_lock)
+    reference = f"{catalogue.repository}:{entry.name}"
+    scene = Scene(
+        machine=machine,
+        flavour=files.flavour,
+        image_lock=image_lock,
+        model_lock=model_lock,
+        source=source,
+    )
+    return Bake(
+        project=project,
+        machine=machine,
+        entry=entry,
+        reference=reference,
+        files=files,
+        image_lock=image_lock,
+        model_lock=model_lock,
+        steps=stack(entry, files.flavour, image_lock, model_lock, source.supplies(model_lock)),
+        settings=settings(entry, files.flavour, image_lock, model_lock, reference),
+        oven=Oven(scene),
+    )

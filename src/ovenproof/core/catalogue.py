@@ -1,0 +1,279 @@
+"""The catalogue: models.yaml, read. Text -> entries, or every fault of the text at once.
+
+A field is checked where it is written; then the sections that make an entry are laid over each
+other (defaults, the entry, its variant) and the rules between fields are checked. A field that is
+wrong in itself is left out of the second step, so one mistake gives one fault.
+"""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from ovenproof.core import document, fields
+from ovenproof.core.document import Document, Mapping, Plain
+from ovenproof.core.entry import (
+    Entry,
+    Expectation,
+    HubModel,
+    LocalFolder,
+    PackagedModel,
+    Source,
+)
+from ovenproof.core.merge import Merged, Path, merge
+from ovenproof.core.rules import broken_rules, make_entry
+from ovenproof.core.scalars import listed, nearest
+from ovenproof.errors import BadCall, BadFile, raise_all
+
+__all__ = [
+    "Catalogue",
+    "Entry",
+    "Expectation",
+    "HubModel",
+    "LocalFolder",
+    "PackagedModel",
+    "Source",
+    "parse",
+]
+
+DEFAULT_REPOSITORY = "ovenproof"
+_CONTAINERS = {"list_type": "a list", "tuple_type": "a list"}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Every entry, sorted by name, and the repository that their images belong to."""
+
+    repository: str
+    entries: tuple[Entry, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name. Raises BadCall, with the names that come near."""
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        names = [entry.name for entry in self.entries]
+        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+        near += [known for known in names if name and known.startswith(name) and known not in near]
+        raise BadCall(
+            "no such model in the catalogue",
+            subject=name,
+            expected=f"one of {listed(names)}",
+            hint=f"did you mean {listed(near)}?" if near else None,
+        )
+
+    def reference(self, entry: Entry) -> str:
+        """The name of an entry's image: `<repository>:<entry>`."""
+        return f"{self.repository}:{entry.name}"
+
+
+def parse(text: str, *, name: str = "models.yaml") -> Catalogue:
+    """Read models.yaml. Raises BadFile, or Several of them: all faults at once, in their order."""
+    found = document.read(text, name)
+    faults = list(found.faults)
+    file, broken = _validated(found, faults)
+    faults += _options_twice(found)
+    entries = _entries(found, file, broken, faults) if file is not None else []
+    raise_all(_in_order(faults))
+    repository = (file.repository if file else None) or DEFAULT_REPOSITORY
+    return Catalogue(repository, tuple(sorted(entries, key=lambda entry: entry.name)))
+
+
+def _validated(
+    found: Document, faults: list[BadFile]
+) -> tuple[fields.File | None, frozenset[Path]]:
+    """The file without the fields that are wrong in themselves, and the paths of those."""
+    values = document.plain(found.root)
+    broken: set[Path] = set()
+    while True:
+        try:
+            return fields.File.model_validate(values), frozenset(broken)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                path = tuple(detail["loc"])
+                faults.append(_fault(found, path, detail["type"], detail.get("ctx", {})))
+                field = _field_of(path)
+                broken.add(field)
+                if not _remove(values, field):
+                    return None, frozenset(broken)
+
+
+def _field_of(path: Path) -> Path:
+    """The part of a path that names a field of a section: the smallest thing to leave out."""
+    match path:
+        case ("models", _, "variants", _, _, *_) if path[4] != "[key]":
+            return path[:5]
+        case ("models", _, "variants", _, *_):
+            return path[:4]
+        case ("models", _, _, *_) if path[2] != "[key]":
+            return path[:3]
+        case ("models", _, *_):
+            return path[:2]
+        case ("defaults", _, *_):
+            return path[:2]
+        case _:
+            return path[:1]
+
+
+def _remove(values: Plain, path: Path) -> bool:
+    """Take a value out; False where it was never there, so that nothing would change."""
+    for step in path[:-1]:
+        values = values.get(str(step)) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        return True  # its section went before it
+    if path == ("models",):
+        return False
+    values.pop(str(path[-1]), None)
+    return True
+
+
+def _fault(found: Document, path: Path, kind: str, context: dict[str, object]) -> BadFile:
+    """What pydantic found, as an error with a place."""
+    is_name = path[-1] == "[key]"
+    path = path[:-1] if is_name else path
+    if kind == "missing":
+        return _missing(found, path)
+    key, node = document.find(found.root, path)
+    in_list = isinstance(path[-1], int)
+    at_key = is_name or kind in ("extra_forbidden", "secret")
+    at_key = at_key or not (in_list or isinstance(node, document.Scalar))
+    mark = key.mark if key and at_key else node.mark
+    subject, hint = _subject(path), context.get("hint")
+    expected: str | None = str(context.get("expected", _CONTAINERS.get(kind, "a mapping")))
+    got: str | None = document.describe(document.plain(node))
+    match kind:
+        case "secret":
+            what, expected, got = str(context["what"]), None, None
+        case "extra_forbidden":
+            what, got = "unknown field", None
+            known = _known(path[:-1])
+            hint = nearest(str(path[-1]), known)
+            expected = None if hint else f"one of {listed(known)}"
+            if hint is None and "args" in known:
+                hint = "options of vLLM that have no field go under `args:`"
+        case _ if is_name:
+            what, got = "a wrong name", f"`{path[-1]}`"
+        case _:
+            what = "a wrong value"
+    return found.page.fault(
+        what,
+        mark,
+        subject=subject,
+        expected=expected,
+        got=got,
+        hint=None if hint is None else str(hint),
+    )
+
+
+def _missing(found: Document, path: Path) -> BadFile:
+    node = document.find(found.root, path[:-1])[1]
+    what, expected = "a field is missing", f"`{path[-1]}:`"
+    return found.page.fault(what, node.mark, subject=_subject(path), expected=expected)
+
+
+def _subject(path: Path) -> str:
+    """A field as a person names it: without the sections around it, with what it lies in."""
+    inner = path[len(_field_of(path)) - 1 :]
+    return ".".join(str(step + 1) if isinstance(step, int) else step for step in inner)
+
+
+def _known(section: Path) -> list[str]:
+    """The fields that a section may have."""
+    match section:
+        case ():
+            model: type[fields.Strict] = fields.File
+        case ("defaults",):
+            model = fields.Settings
+        case (*_, "weights"):
+            model = fields.Weights
+        case (*_, "expect", _):
+            model = fields.Expect
+        case ("models", _):
+            model = fields.Model
+        case _:
+            model = fields.Variant
+    return sorted(info.alias or name for name, info in model.model_fields.items())
+
+
+def _options_twice(found: Document) -> Iterator[BadFile]:
+    """One option in two spellings, `max_num_seqs` and `max-num-seqs`, in one section."""
+    for args in _all_args(found.root):
+        seen: dict[str, str] = {}
+        for key, _ in args.pairs:
+            name = key.text.replace("_", "-")
+            if name in seen:
+                yield found.page.fault(
+                    "an option stands twice under `args`",
+                    key.mark,
+                    subject=key.text,
+                    got=f"a second one; the first is at {seen[name]}",
+                    hint="keep one of them",
+                )
+            seen.setdefault(name, found.page.place(key.mark))
+
+
+def _all_args(node: document.Node) -> Iterator[Mapping]:
+    if isinstance(node, Mapping):
+        for key, value in node.pairs:
+            if key.text == "args" and isinstance(value, Mapping):
+                yield value
+            else:
+                yield from _all_args(value)
+
+
+def _entries(
+    found: Document, file: fields.File, broken: frozenset[Path], faults: list[BadFile]
+) -> list[Entry]:
+    entries: list[Entry] = []
+    places: dict[str, str] = {}
+    for merged in merge(file, broken):
+        if merged.name in places:
+            faults.append(_same_name(found, merged, places[merged.name]))
+            continue
+        key, node = document.find(found.root, merged.path)
+        places[merged.name] = found.page.place(key.mark if key else node.mark)
+        wrong = list(broken_rules(found, merged))
+        faults += wrong
+        if not faults:
+            entries.append(make_entry(merged))
+    faults += _empty(found, file)
+    return entries
+
+
+def _empty(found: Document, file: fields.File) -> Iterator[BadFile]:
+    """A mapping that must hold something, and holds nothing."""
+    paths: list[Path] = [("models",)]
+    paths += [("models", n, "variants") for n, m in file.models.items() if m and m.variants == {}]
+    for path in paths:
+        key, node = document.find(found.root, path)
+        if isinstance(node, Mapping) and not node.pairs:
+            mark = key.mark if key else node.mark
+            yield found.page.fault(
+                "an empty mapping", mark, subject=str(path[-1]), expected="at least one name in it"
+            )
+
+
+def _same_name(found: Document, merged: Merged, first: str) -> BadFile:
+    key, node = document.find(found.root, merged.path)
+    return found.page.fault(
+        "two entries with one name",
+        key.mark if key else node.mark,
+        subject=merged.name,
+        got=f"a second one; the first is at {first}",
+        hint="rename one of them",
+    )
+
+
+def _in_order(faults: list[BadFile]) -> list[BadFile]:
+    """By place in the file; what is said twice (an anchor used twice) is said once."""
+    unique = {fault.text(): fault for fault in faults}
+
+    def place(fault: BadFile) -> tuple[int, int]:
+        line, column = str(fault.where).rsplit(":", 2)[1:]
+        return int(line), int(column)
+
+    return sorted(unique.values(), key=place)

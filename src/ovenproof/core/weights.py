@@ -1,0 +1,84 @@
+"""How the files of a model become layers.
+
+A big file is a layer of its own, so that any range of the layer can be produced from the file and
+an upload resumes anywhere. The small ones share a layer, above it: they change more often.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ovenproof.core.action import Action
+from ovenproof.core.content import Body, LocalFile
+from ovenproof.core.digest import Content, Digest
+from ovenproof.core.layer import PROFILE, File, Recipe, recipe
+from ovenproof.core.lock import LockedFile
+
+ALONE_FROM = 32 << 20
+"""Files from this size on get a layer of their own."""
+KIND = "weights"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files that share a layer."""
+
+    title: str
+    files: tuple[LockedFile, ...]
+
+
+def is_big(size: int) -> bool:
+    """Whether a file of this size gets a layer of its own."""
+    return size >= ALONE_FROM
+
+
+def big_groups(files: Sequence[LockedFile], limit: int) -> tuple[Group, ...]:
+    """The big files, each alone; where there are more than `limit`, neighbours share."""
+    big = sorted(file for file in files if is_big(file.size))
+    share = max(1, -(-len(big) // max(limit, 1)))
+    runs = [tuple(big[start : start + share]) for start in range(0, len(big), share)]
+    return tuple(Group(_title(run), run) for run in runs)
+
+
+def small_group(files: Sequence[LockedFile]) -> Group | None:
+    """The small files, together."""
+    small = tuple(sorted(file for file in files if not is_big(file.size)))
+    return Group("model files", small) if small else None
+
+
+def action(group: Group, model_path: str) -> Action:
+    """The action that makes a group's layer."""
+    return Action(
+        kind=KIND,
+        version=VERSION,
+        inputs={file.path: file.digest for file in group.files},
+        parameters={
+            "profile": PROFILE,
+            "folder": model_path,
+            "sizes": {file.path: file.size for file in group.files},
+            "pinned by": {file.path: file.pinned_by for file in group.files},
+        },
+    )
+
+
+def pinned(files: Sequence[LockedFile], model_path: str) -> dict[Digest, Content]:
+    """The layers that files pinned by their layer name themselves: action key -> layer."""
+    found = {}
+    for file in files:
+        if file.pinned_by == "layer":
+            made = layer_recipe(model_path, [(file.path, LocalFile(Path(file.path), file.size))])
+            key = action(Group(file.path, (file,)), model_path).key
+            found[key] = Content(file.digest, made.size)
+    return found
+
+
+def layer_recipe(model_path: str, bodies: Sequence[tuple[str, Body]]) -> Recipe:
+    """Files below the model's folder, as a layer."""
+    folder = PurePosixPath(model_path).relative_to("/")
+    return recipe(File(path=str(folder / path), body=body) for path, body in bodies)
+
+
+def _title(files: tuple[LockedFile, ...]) -> str:
+    first, last = files[0].path, files[-1].path
+    return first if first == last else f"{first} … {last}"

@@ -1,0 +1,151 @@
+"""Every error, grouped by what the reader can do about it.
+
+A class is a remedy, not a place in the code: its exit code tells a script what to do next, its
+text tells a person. The form is always the same::
+
+    error: <what could not be done>: `<subject>` (<where>)
+      <the line of the file, and a caret under the word>
+      expected <value> (<where that comes from>)
+      got      <value> (<how it was seen>)
+    hint: <one command or one edit>
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class OvenproofError(Exception):
+    """Something could not be done, and the reader is told what helps."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        subject: object = None,
+        where: object = None,
+        expected: object = None,
+        got: object = None,
+        hint: str | None = None,
+        excerpt: str | None = None,
+    ) -> None:
+        self.what = what
+        self.subject = None if subject is None else str(subject)
+        self.where = None if where is None else str(where)
+        self.expected = None if expected is None else str(expected)
+        self.got = None if got is None else str(got)
+        self.hint = hint
+        self.excerpt = excerpt
+        super().__init__(self.text())
+
+    def text(self) -> str:
+        """The whole message, as it is shown to a person."""
+        head = f"error: {self.what}"
+        if self.subject is not None:
+            head += f": `{self.subject}`"
+        if self.where is not None:
+            head += f" ({self.where})"
+        lines = [head]
+        if self.excerpt is not None:
+            lines.append(self.excerpt)
+        if self.expected is not None:
+            lines.append(f"  expected {self.expected}")
+        if self.got is not None:
+            lines.append(f"  got      {self.got}")
+        if self.hint is not None:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        return (_revive, (type(self), self.__dict__.copy()))
+
+
+def _revive(kind: type[OvenproofError], fields: dict[str, str | None]) -> OvenproofError:
+    what = fields.pop("what") or ""
+    return kind(what, **fields)
+
+
+class BadCall(OvenproofError):
+    """The command line cannot be understood: call again, corrected."""
+
+    exit_code = 2
+
+
+class BadFile(OvenproofError):
+    """A file written by a person is wrong: edit it."""
+
+    exit_code = 3
+
+
+class LockAgain(OvenproofError):
+    """What is locked is missing, incomplete or no longer what the world has: lock again."""
+
+    exit_code = 4
+
+
+class NoAccess(OvenproofError):
+    """Somebody said no: get a token, accept a licence, log in."""
+
+    exit_code = 5
+
+
+class TryAgain(OvenproofError):
+    """Something out there did not answer: try again, or set a mirror."""
+
+    exit_code = 6
+
+
+class NoSpace(OvenproofError):
+    """A disk is full: free space."""
+
+    exit_code = 7
+
+
+class WrongBytes(OvenproofError):
+    """Bytes are not those that were promised. They were not used."""
+
+    exit_code = 8
+
+
+class ImageFailed(OvenproofError):
+    """The image was started, and did not do what it is for."""
+
+    exit_code = 9
+
+
+class MissingTool(OvenproofError):
+    """A program or a service that this needs is not here: install or start it."""
+
+    exit_code = 10
+
+
+class Several(OvenproofError):
+    """Independent faults, found in one go and shown together."""
+
+    def __init__(self, faults: Iterable[OvenproofError]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{len(self.faults)} faults")
+
+    @property
+    def worst(self) -> int:
+        """The exit code of the first fault: the one to mend first."""
+        return self.faults[0].exit_code
+
+    def text(self) -> str:
+        return "\n\n".join(fault.text() for fault in self.faults)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        return (Several, (self.faults,))
+
+
+def raise_all(faults: Iterable[OvenproofError]) -> None:
+    """Raise the faults, if any: one as itself, more of them together."""
+    found = tuple(faults)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise Several(found)

@@ -1,0 +1,155 @@
+"""A repository's files: the catalogue, the locks, and the flavours.
+
+The flavours that come with the package are there for every project; a project's own `images/`
+folder adds to them or overrides them.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from ovenproof.core import catalogue, flavour
+from ovenproof.core.catalogue import Catalogue
+from ovenproof.core.flavour import Flavour
+from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock
+from ovenproof.errors import BadFile
+from ovenproof.store.disk import write_file, writing_to
+
+CATALOGUE = "models.yaml"
+LOCK = "models.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlavourFiles:
+    """A flavour as its folder has it."""
+
+    name: str
+    folder: Path
+    flavour: Flavour
+    requirements: Path
+    """`requirements/<name>.txt`; it need not be there unless the flavour is locked again."""
+
+    @property
+    def lock_path(self) -> Path:
+        return self.folder / "image.lock"
+
+
+class Project:
+    """The folder that holds `models.yaml`."""
+
+    def __init__(self, root: Path, *, packaged: Path) -> None:
+        self.root = root
+        self._packaged = packaged
+        """The flavours that come with the package."""
+
+    @classmethod
+    def find(cls, start: Path, *, packaged: Path) -> "Project":
+        """The nearest folder, from `start` upwards, that has a catalogue. Raises BadFile."""
+        for folder in (start, *start.parents):
+            if (folder / CATALOGUE).is_file():
+                return cls(folder, packaged=packaged)
+        raise BadFile(
+            f"there is no {CATALOGUE} here, nor in any folder above",
+            subject=start,
+            hint="go to a folder that has one, or write one: see docs/models-yaml.md",
+        )
+
+    def catalogue(self) -> Catalogue:
+        """`models.yaml`, read."""
+        return catalogue.parse(_text(self.root / CATALOGUE), name=CATALOGUE)
+
+    def models_lock(self) -> ModelsLock:
+        """`models.lock`, read; an empty one where there is none yet."""
+        path = self.root / LOCK
+        return ModelsLock.parse(_text(path), name=LOCK) if path.exists() else ModelsLock()
+
+    def save_model(self, name: str, lock: ModelLock) -> None:
+        """Put one entry's lock into `models.lock`; other entries stay as they are by then."""
+        with self._alone():
+            self._save(self.root / LOCK, self.models_lock().with_model(name, lock).to_text())
+
+    def flavour(self, name: str) -> FlavourFiles:
+        """A flavour by its name. Raises BadFile for one that is not there."""
+        for images in (self.root / "images", self._packaged):
+            folder = images / name
+            path = folder / "image.yaml"
+            if path.is_file():
+                found = flavour.parse(_text(path), name=f"images/{name}/image.yaml")
+                return FlavourFiles(
+                    name=name,
+                    folder=folder,
+                    flavour=found,
+                    requirements=images.parent
+                    / "requirements"
+                    / f"{found.python.requirements}.txt",
+                )
+        known = self.flavours()
+        near = get_close_matches(name, known, 1)
+        raise BadFile(
+            "there is no such flavour",
+            subject=name,
+            where=f"images/{name}/image.yaml",
+            expected=" or ".join(f"`{word}`" for word in known),
+            hint=f"did you mean `{near[0]}`?" if near else f"make the folder images/{name}",
+        )
+
+    def flavours(self) -> list[str]:
+        """The names of all flavours, sorted."""
+        found = {
+            path.parent.name
+            for images in (self.root / "images", self._packaged)
+            for path in images.glob("*/image.yaml")
+        }
+        return sorted(found)
+
+    def image_lock(self, files: FlavourFiles) -> ImageLock | None:
+        """A flavour's lock, read; None where there is none."""
+        path = files.lock_path
+        if not path.exists():
+            return None
+        return ImageLock.parse(_text(path), name=f"images/{files.name}/image.lock")
+
+    def save_image(
+        self, files: FlavourFiles, change: Callable[[ImageLock | None], ImageLock]
+    ) -> ImageLock:
+        """Change a flavour's lock, as it is by then, and save it."""
+        with self._alone():
+            changed = change(self.image_lock(files))
+            self._save(files.lock_path, changed.to_text())
+        return changed
+
+    def may_save(self, files: FlavourFiles) -> bool:
+        """Whether a flavour's lock is this project's own to write."""
+        return self.root in files.folder.parents and os.access(files.folder, os.W_OK)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two builds may end at once: each must see what the other wrote."""
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _save(self, path: Path, text: str) -> None:
+        with writing_to(path, hint="make the folder writable, and free space on its disk"):
+            write_file(path, [text.encode()])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise BadFile(
+            "the file is not UTF-8",
+            subject=path,
+            got=f"byte {error.object[error.start]:#04x} at offset {error.start}",
+            hint="save it again as UTF-8",
+        ) from error
+    except OSError as error:
+        raise BadFile("the file cannot be read", subject=path, got=error.strerror) from error

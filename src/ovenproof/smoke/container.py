@@ -1,0 +1,201 @@
+"""Starts an image in a container, waits for it with an eye on it, and removes it again."""
+
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+from docker.types import DeviceRequest
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from ovenproof import errors
+from ovenproof.smoke.http import Send, from_inside, through_port
+from ovenproof.smoke.report import Subject
+
+LABEL = "org.ovenproof.test"
+LAST_LINES = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How a container is restricted. By default not at all."""
+
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    user: str | None = None
+    read_only: bool = False
+    tmpfs: tuple[str, ...] = field(default=())
+    """`/tmp` or `/tmp:exec`, as for docker run."""
+    network: bool = True
+
+
+class Watched(Protocol):
+    """A container, as far as one has to know it to wait for it."""
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+
+    def last_lines(self) -> str:
+        """The end of what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A container that was started, and the way to talk to it."""
+
+    container: DockerContainer
+    send: Send
+
+    def exit_code(self) -> int | None:
+        self.container.reload()
+        state = self.container.get_wrapped_container().attrs["State"]
+        return None if state["Running"] else int(state["ExitCode"])
+
+    def last_lines(self) -> str:
+        output: bytes = self.container.get_wrapped_container().logs(tail=LAST_LINES)
+        return output.decode(errors="replace").strip()
+
+
+@contextmanager
+def started(
+    reference: str, subject: Subject, conditions: Conditions, docker_host: str | None = None
+) -> Iterator[Started]:
+    """A running container, removed in the end with its volumes, whatever happens.
+
+    Raises MissingTool without a Docker engine, BadCall for an image that the engine does not have
+    (none is pulled: what is tested is what was built), ImageFailed where it cannot be started.
+    """
+    with engine(docker_host) as client:
+        try:
+            client.images.get(reference)
+        except ImageNotFound as fault:
+            raise errors.BadCall(
+                "the Docker engine has no such image", subject=reference, hint="build it first"
+            ) from fault
+    container = _container(reference, subject, conditions, docker_host)
+    try:
+        try:
+            container.start()
+            send = _send(container, subject.port, conditions)
+        except DockerException as fault:
+            raise errors.ImageFailed(
+                "the container cannot be started", subject=reference, got=fault
+            ) from fault
+        yield Started(container, send)
+    finally:
+        container.stop()
+
+
+@contextmanager
+def engine(docker_host: str | None) -> Iterator[docker.DockerClient]:
+    """The Docker engine at `docker_host`, or where the Docker program's own settings say."""
+    try:
+        client = docker.from_env(**_client_settings(docker_host))
+        client.ping()
+    except DockerException as fault:
+        raise errors.MissingTool(
+            "no Docker engine answers",
+            subject=docker_host or "DOCKER_HOST or /var/run/docker.sock",
+            got=fault,
+            hint="start one, or set DOCKER_HOST",
+        ) from fault
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def sweep(docker_host: str | None = None) -> int:
+    """Remove every container that a test has left behind (killed before it could); how many."""
+    with engine(docker_host) as client:
+        found = client.containers.list(all=True, filters={"label": LABEL})
+        for container in found:
+            container.remove(force=True, v=True)
+    return len(found)
+
+
+def wait(
+    watched: Watched,
+    send: Send,
+    *,
+    timeout_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return when `/health` says 200. Raises ImageFailed as soon as the container is dead."""
+    deadline = clock() + timeout_s
+    while True:
+        try:
+            said = f"/health says {send('GET', '/health', None).status}"
+        except (OSError, http.client.HTTPException) as fault:
+            said = f"{fault}" or type(fault).__name__
+        if said == "/health says 200":
+            return
+        code = watched.exit_code()
+        if code is not None:
+            raise errors.ImageFailed(
+                f"the container ended with {code} before it was healthy",
+                got="these last lines:\n" + watched.last_lines(),
+            )
+        if clock() >= deadline:
+            raise errors.ImageFailed(
+                f"the container is not healthy after {timeout_s:.0f} s",
+                got=f"{said}, and these last lines:\n" + watched.last_lines(),
+            )
+        pause(0.5)
+
+
+def _container(
+    reference: str, subject: Subject, conditions: Conditions, docker_host: str | None
+) -> DockerContainer:
+    # Ryuk, which would clean up after us, is one more image to pull.
+    testcontainers_config.ryuk_disabled = True
+    container = DockerContainer(reference, docker_client_kw=_client_settings(docker_host))
+    settings: dict[str, Any] = {
+        "labels": {LABEL: "1"},
+        "shm_size": subject.shm_bytes,
+        "read_only": conditions.read_only,
+        "init": True,
+    }
+    if conditions.user is not None:
+        settings["user"] = conditions.user
+    if subject.needs_gpu:
+        settings["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+    for mount in conditions.tmpfs:
+        place, _, options = mount.partition(":")
+        container.tmpfs[place] = options
+    if conditions.network:
+        ports: dict[str, Any] = container.ports
+        ports[f"{subject.port}/tcp"] = ("127.0.0.1",) if _is_local(container) else None
+    else:
+        settings["network"] = "none"
+    if conditions.arguments:
+        container.with_command(list(conditions.arguments))
+    container.with_envs(**dict(conditions.environment))
+    # Once only: a second call would forget what the first one said.
+    return container.with_kwargs(**settings)
+
+
+def _is_local(container: DockerContainer) -> bool:
+    """Is the engine on this machine, so that a port of its loopback is one of ours?"""
+    return container.get_docker_client().host() in ("localhost", "127.0.0.1", "::1")
+
+
+def _send(container: DockerContainer, port: int, conditions: Conditions) -> Send:
+    if conditions.network:
+        return through_port(container.get_container_host_ip(), container.get_exposed_port(port))
+
+    def execute(words: list[str]) -> tuple[int | None, bytes]:
+        result = container.exec(words)
+        return result.exit_code, result.output
+
+    return from_inside(execute, port)
+
+
+def _client_settings(docker_host: str | None) -> dict[str, Any]:
+    return {} if docker_host is None else {"environment": {"DOCKER_HOST": docker_host}}

@@ -1,0 +1,180 @@
+"""Weights from a folder of this machine: read in place, never copied."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path, PurePosixPath
+from stat import S_ISREG
+from typing import BinaryIO
+
+from ovenproof.core import weights
+from ovenproof.core.content import Body, LocalFile
+from ovenproof.core.digest import Content, Digest, Json
+from ovenproof.core.layer import PROFILE
+from ovenproof.core.lock import LockedFile, ModelLock
+from ovenproof.core.plan import Supply
+from ovenproof.errors import BadFile, WrongBytes
+from ovenproof.events import Advanced, Finished, Listener, Started
+from ovenproof.sources.checkpoint import facts
+from ovenproof.sources.interface import Resolved
+from ovenproof.sources.selection import Selection, select
+from ovenproof.store.seen import Seen
+from ovenproof.store.shelf import Openers, Prepared, Shelf, open_local
+from ovenproof.store.stream import measure
+
+PINNED_BY_LAYER_LIMIT = 64
+"""More big files than this must share layers, so each is pinned by its own digest instead."""
+
+
+class Folder:
+    """A model's folder. `said` is the path as models.yaml has it, the only one that is locked."""
+
+    def __init__(
+        self, root: Path, said: str, *, model_path: str, remote_code: bool, seen: Seen, jobs: int
+    ) -> None:
+        self.root = root
+        self.said = said
+        self.model_path = model_path
+        self.remote_code = remote_code
+        self._seen = seen
+        self._jobs = jobs
+
+    def resolve(self, listener: Listener) -> Resolved:
+        sizes = self._sizes()
+        chosen = select(
+            tuple(sizes), read=self._read, remote_code=self.remote_code, where=self.said
+        )
+        found = self._facts(chosen, sizes)
+        big = sum(weights.is_big(sizes[path]) for path in chosen.paths)
+        lock = partial(self._lock, by_layer=big <= PINNED_BY_LAYER_LIMIT, listener=listener)
+        with ThreadPoolExecutor(self._jobs) as pool:
+            files = tuple(pool.map(lock, sorted(chosen.paths, key=lambda path: -sizes[path])))
+        return Resolved(
+            origin={"kind": "folder", "folder": self.said}, files=tuple(sorted(files)), facts=found
+        )
+
+    def supplies(self, lock: ModelLock) -> tuple[Supply, ...]:
+        return ()
+
+    def body(self, file: LockedFile) -> Body:
+        if file.pinned_by == "layer":
+            return LocalFile(self.root / file.path, file.size)
+        return Content(file.digest, file.size)
+
+    def shelf(self, lock: ModelLock, listener: Listener) -> Shelf:
+        return Openers(
+            {
+                Content(file.digest, file.size): partial(
+                    open_local, LocalFile(self.root / file.path, file.size)
+                )
+                for file in lock.files
+                if file.pinned_by == "file"
+            }
+        )
+
+    def check(self, lock: ModelLock) -> None:
+        """Refuse a folder that has visibly changed since it was locked. Reads no weights."""
+        for file in lock.files:
+            path = self.root / file.path
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise _changed(path, f"{file.size} bytes", error.strerror or "nothing") from error
+            known = self._seen.recall(path, self._purpose(file.path, file.pinned_by), status)
+            if status.st_size != file.size:
+                raise _changed(path, f"{file.size} bytes", f"{status.st_size} bytes")
+            if known is not None and known.digest != file.digest:
+                raise _changed(path, str(file.digest), str(known.digest))
+
+    def _sizes(self) -> dict[str, int]:
+        if not self.root.is_dir():
+            link = " (a link to nowhere)" if self.root.is_symlink() else ""
+            raise BadFile(
+                "the folder of the weights is not there",
+                subject=self.said,
+                got=f"nothing at {self.root}{link}",
+                hint="mend `weights: {folder: …}`; a relative path counts from models.yaml",
+            )
+        sizes = {}
+        for place, folders, names in os.walk(self.root):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(place, name)
+                relative = str(PurePosixPath(path.relative_to(self.root)))
+                sizes[relative] = self._size(path)
+        return {path: size for path, size in sizes.items() if size >= 0}
+
+    def _size(self, path: Path) -> int:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise BadFile(
+                "a file of the weights cannot be read",
+                subject=path,
+                got="a link to nowhere" if path.is_symlink() else error.strerror,
+            ) from error
+        return status.st_size if S_ISREG(status.st_mode) else -1
+
+    def _facts(self, chosen: Selection, sizes: Mapping[str, int]) -> dict[str, Json]:
+        if "config.json" not in chosen.texts:
+            return {}
+        return facts(
+            self._read("config.json"),
+            {name: sizes[name] for name in chosen.weights},
+            read_start=self._start,
+        )
+
+    def _read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def _start(self, name: str) -> BinaryIO:
+        return (self.root / name).open("rb")
+
+    def _purpose(self, path: str, pinned_by: str) -> Json:
+        """What was hashed: a file's own bytes, or the layer that holds it at its place."""
+        if pinned_by == "file":
+            return "file"
+        return {"layer": str(PurePosixPath(self.model_path, path)), "profile": PROFILE}
+
+    def _lock(self, path: str, *, by_layer: bool, listener: Listener) -> LockedFile:
+        place = self.root / path
+        before = place.stat()
+        alone = by_layer and weights.is_big(before.st_size)
+        purpose = self._purpose(path, "layer" if alone else "file")
+        found = self._seen.recall(place, purpose, before)
+        if found is None:
+            found = self._hash(place, path, before.st_size, alone, listener)
+            if place.stat() != before and place.stat().st_mtime_ns != before.st_mtime_ns:
+                raise _changed(place, "a file that rests", "one that changed while it was read")
+            self._seen.remember(place, purpose, before, found)
+        return LockedFile(
+            path=path,
+            size=before.st_size,
+            digest=found.digest,
+            pinned_by="layer" if alone else "file",
+        )
+
+    def _hash(self, place: Path, path: str, size: int, alone: bool, listener: Listener) -> Content:
+        if not alone:
+            with place.open("rb", buffering=0) as stream:
+                digest = Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+                return Content(digest, size)
+        listener(Started(name=path, total=size))
+        made = weights.layer_recipe(self.model_path, [(path, LocalFile(place, size))])
+        found = measure(
+            Prepared(made, Openers({})), lambda count: listener(Advanced(name=path, size=count))
+        )
+        listener(Finished(name=path))
+        return found
+
+
+def _changed(path: Path, expected: str, got: str) -> WrongBytes:
+    return WrongBytes(
+        "the folder is not what was locked",
+        subject=path,
+        expected=expected,
+        got=got,
+        hint="run `invoke lock --model NAME` to lock what is there now",
+    )

@@ -1,0 +1,252 @@
+"""An entry and its locks -> the stack of layers, lowest first, and what the config says of it.
+
+Pure but for the text of the launcher, which is part of this package. The order: whichever of
+runtime and weights is heavier sinks, because what lies under a changed layer is not moved again;
+small files and the launcher, which change most often, are always on top.
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from ovenproof import inside
+from ovenproof.bases.debian_spec import NOBODY, ROOT, RootSpec, User, layer_parameters
+from ovenproof.bases.debian_spec import VERSION as ROOT_VERSION
+from ovenproof.core import weights
+from ovenproof.core.action import Action
+from ovenproof.core.content import Literal
+from ovenproof.core.digest import Digest, Json
+from ovenproof.core.entry import Entry
+from ovenproof.core.flavour import Flavour
+from ovenproof.core.image import MAX_LAYERS, Settings
+from ovenproof.core.layer import PROFILE, File, recipe
+from ovenproof.core.lock import ImageLock, LockedFile, LockedWheel, ModelLock
+from ovenproof.core.plan import Step, Supply
+from ovenproof.errors import LockAgain
+from ovenproof.inside import environment, serve_file
+from ovenproof.wheels import layers as wheel_layers
+from ovenproof.wheels.spread import Place
+from ovenproof.wheels.target import Target
+from ovenproof.wheels.vllm_options import Option
+
+DEBIAN, WHEELS, LAUNCHER = "debian", "wheels", "launcher"
+
+
+def root_spec(flavour: Flavour) -> RootSpec:
+    """What the root file system has besides its packages."""
+    return RootSpec(
+        users=(ROOT, User(name="vllm", uid=2000, gid=0, home=environment.HOME), NOBODY),
+        links={"usr/bin/python3": f"python{flavour.python.version}"},
+    )
+
+
+def place(flavour: Flavour) -> Place:
+    """Where the flavour's wheels lie in the image."""
+    python = flavour.python
+    return Place(site=python.site, python=python.interpreter)
+
+
+def target(flavour: Flavour) -> Target:
+    """What the flavour's wheels are chosen for."""
+    major, minor = flavour.python.glibc.split(".")
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}[flavour.architecture]
+    return Target(python=flavour.python.version, glibc=(int(major), int(minor)), machine=machine)
+
+
+def runtime(flavour: Flavour, lock: ImageLock) -> tuple[Step, ...]:
+    """The layers under the weights: the root file system, then the wheels."""
+    debs = tuple(Supply(kind="deb", name=deb.name, content=deb.content) for deb in lock.debs)
+    root = Step(
+        title=f"debian {flavour.debian.suite}",
+        action=Action(
+            kind=DEBIAN,
+            version=ROOT_VERSION,
+            inputs={f"{deb.name}={deb.version}": deb.content.digest for deb in lock.debs},
+            parameters=layer_parameters(root_spec(flavour)),
+        ),
+        supplies=debs,
+        reads=sum(supply.content.size for supply in debs),
+    )
+    groups = wheel_layers.groups(lock.wheels, top=flavour.python.top)
+    return (root, *(_wheels(flavour, group.title, group.wheels) for group in groups))
+
+
+def _wheels(flavour: Flavour, title: str, wheels: Sequence[LockedWheel]) -> Step:
+    supplies = tuple(
+        Supply(kind="wheel", name=wheel.filename, content=wheel.content) for wheel in wheels
+    )
+    return Step(
+        title=title,
+        action=Action(
+            kind=WHEELS,
+            version=wheel_layers.VERSION,
+            inputs=wheel_layers.inputs(wheels),
+            parameters=wheel_layers.parameters(place(flavour)),
+        ),
+        supplies=supplies,
+        reads=sum(supply.content.size for supply in supplies),
+    )
+
+
+def weights_steps(
+    entry: Entry,
+    files: Sequence[LockedFile],
+    *,
+    below: int,
+    supplies: tuple[Supply, ...],
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """(big, small): the layers of the weights, and the one of the small files.
+
+    `below` is how many layers the runtime takes of the budget.
+    """
+
+    def step(group: weights.Group) -> Step:
+        return Step(
+            title=group.title,
+            action=weights.action(group, entry.model_path),
+            supplies=supplies,
+            reads=sum(file.size for file in group.files),
+        )
+
+    small = weights.small_group(files)
+    return (
+        tuple(step(group) for group in weights.big_groups(files, MAX_LAYERS - below - 2)),
+        () if small is None else (step(small),),
+    )
+
+
+def launcher(entry: Entry, flavour: Flavour, lock: ImageLock) -> Step:
+    """The layer on top: the launcher and its one file of arguments. All its bytes are at hand."""
+    program = inside.launcher()
+    serve = serve_file.serve_json(
+        program=flavour.program,
+        arguments=entry.vllm_arguments()[2:],
+        options=options_from_json(lock.options),
+        model_path=entry.model_path,
+        needs_gpu=flavour.needs_gpu,
+        shm_bytes=flavour.shm_bytes,
+    )
+    made = recipe(
+        (
+            File(
+                path=str(environment.LAUNCHER.relative_to("/")), body=Literal(program), mode=0o755
+            ),
+            File(path=str(environment.SERVE_FILE.relative_to("/")), body=Literal(serve)),
+        )
+    )
+    return Step(
+        title="launcher and arguments",
+        action=Action(
+            kind=LAUNCHER,
+            version=1,
+            inputs={"launch.py": Digest.of(program), "serve.json": Digest.of(serve)},
+            parameters={"profile": PROFILE},
+        ),
+        literal=made,
+    )
+
+
+def stack(
+    entry: Entry,
+    flavour: Flavour,
+    image_lock: ImageLock,
+    model_lock: ModelLock,
+    supplies: tuple[Supply, ...],
+) -> tuple[Step, ...]:
+    """All layers, lowest first. `supplies` is what the weights take."""
+    below = runtime(flavour, image_lock)
+    big, small = weights_steps(
+        entry,
+        model_lock.files,
+        below=len(below),
+        supplies=supplies,
+    )
+    heavy = (*big, *below) if model_lock.order == "weights-first" else (*below, *big)
+    return (*heavy, *small, launcher(entry, flavour, image_lock))
+
+
+def settings(
+    entry: Entry, flavour: Flavour, image_lock: ImageLock, model_lock: ModelLock, reference: str
+) -> Settings:
+    """What the image's config says."""
+    return Settings(
+        entrypoint=environment.ENTRYPOINT,
+        environment={
+            **environment.image_environment(gpu=flavour.needs_gpu),
+            **flavour.environment,
+            **dict(entry.env),
+        },
+        labels=_labels(entry, flavour, image_lock, model_lock, reference),
+        port=entry.port,
+        user=environment.USER,
+        working_dir="/",
+        architecture=flavour.architecture,
+    )
+
+
+def _labels(
+    entry: Entry, flavour: Flavour, image_lock: ImageLock, model_lock: ModelLock, reference: str
+) -> dict[str, str]:
+    vllm = next(
+        (
+            wheel.version
+            for wheel in image_lock.wheels
+            if wheel.distribution.replace("_", "-") == flavour.python.vllm
+        ),
+        "",
+    )
+    origin = dict(model_lock.origin)
+    labels = {
+        "org.opencontainers.image.title": entry.name,
+        "org.opencontainers.image.description": entry.description,
+        "org.opencontainers.image.licenses": entry.license or "",
+        "org.opencontainers.image.version": vllm,
+        "org.ovenproof.entry": entry.name,
+        "org.ovenproof.flavour": entry.flavour,
+        "org.ovenproof.model": json.dumps(origin, sort_keys=True, separators=(",", ":")),
+        "org.ovenproof.run": run_line(entry, flavour, reference),
+        "org.ovenproof.served-names": " ".join(entry.served_names),
+        "org.ovenproof.vllm": f"{flavour.python.vllm} {vllm}",
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+def run_line(entry: Entry, flavour: Flavour, reference: str) -> str:
+    """The command to start the image with."""
+    words = ["docker", "run", "--rm", "--init"]
+    if flavour.needs_gpu:
+        words += ["--gpus", "all"]
+    words += ["--shm-size", "1g", "-p", f"{entry.port}:{entry.port}", reference]
+    return shlex.join(words)
+
+
+def options_to_json(options: Sequence[Option]) -> Json:
+    """vLLM's options, as a flavour's lock has them."""
+    return [[option.takes, option.repeats, list(option.names)] for option in options]
+
+
+def options_from_json(value: Json) -> list[Option]:
+    """The same, read again. Raises LockAgain."""
+    return [_option(item) for item in value] if isinstance(value, list) else [_option(value)]
+
+
+def _option(item: Json) -> Option:
+    match item:
+        case ["nothing" | "one" | "some" | "maybe" as takes, bool(repeats), list(names)]:
+            return Option(names=tuple(map(str, names)), takes=takes, repeats=repeats)
+        case _:
+            raise LockAgain(
+                "a flavour's lock does not have the options of vLLM as it should",
+                got=repr(item),
+                hint="run `invoke lock --flavour NAME`",
+            )
+
+
+def facts_line(facts: dict[str, Json]) -> str:
+    """What a checkpoint says of itself, in a line for a person."""
+    parameters = facts.get("parameters")
+    said = [f"{parameters / 1e6:,.0f} M parameters"] if isinstance(parameters, int) else []
+    said += [str(facts[key]) for key in ("dtype", "quantization") if facts.get(key)]
+    if length := facts.get("context length"):
+        said.append(f"context {length}")
+    return ", ".join(said)

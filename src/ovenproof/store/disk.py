@@ -1,0 +1,87 @@
+"""Writing files that are either whole or not there, and what to say when a disk refuses.
+
+A draft is written beside its place under a name of its own, synced, then renamed. Its writer holds
+a lock on it, so that a later process can tell a draft at work from one whose writer was killed.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkstemp
+from typing import TypeAlias
+
+from ovenproof.errors import NoAccess, NoSpace
+
+PREFIX = ".draft-"
+Write: TypeAlias = Callable[[bytes], object]
+
+
+@contextmanager
+def writing_to(root: Path, *, hint: str) -> Iterator[None]:
+    """Turn the operating system's complaints about a disk into errors with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NoSpace(
+                "there is no room left on the disk", subject=root, got=error.strerror, hint=hint
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise NoAccess(
+                "this place cannot be written", subject=root, got=error.strerror, hint=hint
+            ) from error
+        raise
+
+
+@contextmanager
+def draft(path: Path, *, mode: int = 0o644) -> Iterator[Write]:
+    """Write the file `path`, all or nothing. Its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = mkstemp(dir=path.parent, prefix=PREFIX)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield stream.write
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.fchmod(stream.fileno(), mode)
+            Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_file(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> None:
+    """Write all of a file, or nothing."""
+    with draft(path, mode=mode) as write:
+        for chunk in chunks:
+            write(chunk)
+
+
+def sweep(folder: Path) -> int:
+    """Remove the drafts of killed processes from a folder; how many there were."""
+    removed = 0
+    for path in folder.glob(f"{PREFIX}*"):
+        if abandoned(path):
+            with suppress(FileNotFoundError):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def abandoned(path: Path) -> bool:
+    """Whether no living process holds the lock on a draft, or on a temporary folder."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,57 @@
+"""What this machine has hashed: digests of files that have not changed since.
+
+A file is taken to be unchanged while its path, size, inode and both its times are. This is a
+shortcut of one machine and never leaves it, unlike an action's outcome.
+"""
+
+import os
+from pathlib import Path
+
+from ovenproof.core.digest import Content, Digest, Json, canonical_json
+from ovenproof.core.reader import Reader
+from ovenproof.errors import BadFile
+from ovenproof.store.disk import write_file
+
+
+class Seen:
+    """A folder of small records, one per file and purpose."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "seen"
+
+    def recall(self, path: Path, purpose: Json, status: os.stat_result) -> Content | None:
+        """What the file's hashing gave; `purpose` says what was hashed."""
+        try:
+            text = self._place(path, purpose).read_bytes()
+            found = Reader.parse(text, name="seen")
+            if found.text("state") == _state(status):
+                return found.content()
+        except (OSError, BadFile):
+            pass
+        return None
+
+    def remember(self, path: Path, purpose: Json, status: os.stat_result, content: Content) -> None:
+        """Remember it, for the state that the file had before it was read."""
+        record = canonical_json(
+            {
+                "state": _state(status),
+                "digest": str(content.digest),
+                "size": content.size,
+            }
+        )
+        write_file(self._place(path, purpose), [record])
+
+    def _place(self, path: Path, purpose: Json) -> Path:
+        key = Digest.of(canonical_json({"path": os.fsdecode(path), "purpose": purpose}))
+        return self._root / f"{key.hex}.json"
+
+
+def _state(status: os.stat_result) -> str:
+    parts = (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+    return " ".join(str(part) for part in parts)

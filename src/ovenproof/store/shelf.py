@@ -1,0 +1,92 @@
+"""Shelves: who knows where the bytes of a body lie.
+
+A shelf has one method. A recipe together with a shelf that knows all its bodies is *prepared*: its
+bytes can be produced, from any offset, as often as anybody asks.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, TypeAlias
+
+from ovenproof.core.content import LocalFile
+from ovenproof.core.digest import Content
+from ovenproof.core.layer import Recipe
+from ovenproof.errors import NoAccess, WrongBytes
+
+
+class Absent(LookupError):
+    """This shelf does not know these bytes."""
+
+
+class Shelf(Protocol):
+    """Opens content that it knows. The caller closes the stream."""
+
+    def open(self, content: Content, offset: int = 0) -> BinaryIO:
+        """The bytes from `offset` on. Raises Absent for content that is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """Several shelves; the first that knows the content gives it."""
+
+    shelves: tuple[Shelf, ...]
+
+    def open(self, content: Content, offset: int = 0) -> BinaryIO:
+        for shelf in self.shelves:
+            try:
+                return shelf.open(content, offset)
+            except Absent:
+                continue
+        raise Absent(str(content.digest))
+
+
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """A shelf made of a table: content -> a function that opens it from an offset."""
+
+    table: dict[Content, Callable[[int], BinaryIO]]
+
+    def open(self, content: Content, offset: int = 0) -> BinaryIO:
+        try:
+            opener = self.table[content]
+        except KeyError:
+            raise Absent(str(content.digest)) from None
+        return opener(offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recipe whose bytes are within reach."""
+
+    recipe: Recipe
+    shelf: Shelf
+
+
+Chunks: TypeAlias = Iterator[bytes]
+
+
+def open_local(file: LocalFile, offset: int) -> BinaryIO:
+    """A local file from an offset; refused when it is not the size that was seen before."""
+    try:
+        stream = file.path.open("rb", buffering=0)
+    except OSError as error:
+        raise NoAccess(
+            "a file of the weights cannot be read", subject=file.path, got=error.strerror
+        ) from error
+    size = stream.seek(0, 2)
+    if size != file.size:
+        stream.close()
+        raise WrongBytes(
+            "a file of the weights has changed",
+            subject=file.path,
+            expected=f"{file.size} bytes (locked)",
+            got=f"{size} bytes",
+            hint="run `invoke lock --model NAME` to lock what is there now",
+        )
+    stream.seek(offset)
+    return stream
+
+
+def shelves(found: Iterable[Shelf]) -> Shelves:
+    """Several shelves as one."""
+    return Shelves(tuple(found))

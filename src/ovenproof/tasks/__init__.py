@@ -1,0 +1,30 @@
+"""The tasks, a short module per verb. Environment, terminal and exit codes live here alone.
+
+What is heavy is imported inside the verbs, so that `invoke --list` answers at once.
+"""
+
+from invoke import Collection, Program
+
+from ovenproof.tasks import build, check, clean, doctor, lock, plan, run, test
+from ovenproof.tasks import list as list_
+
+namespace = Collection()
+for _task in (
+    build.build,
+    check.check,
+    clean.clean,
+    doctor.doctor,
+    list_.list_,
+    lock.lock,
+    plan.plan,
+    run.run,
+    test.test,
+):
+    namespace.add_task(_task)
+
+
+def main() -> None:
+    """`ovenproof`, for a repository that has a models.yaml and nothing else."""
+    from ovenproof import __version__
+
+    Program(version=__version__, namespace=namespace, name="ovenproof", binary="ovenproof").run()

@@ -1,0 +1,40 @@
+"""`--output`: which words mean which place."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovenproof.errors import BadCall, MissingTool
+
+if TYPE_CHECKING:
+    from ovenproof.outputs.interface import Output
+
+FORMS = "layout:DIR, archive:FILE, docker, or none"
+
+
+def choose(text: str) -> "Output | None":
+    """The output that the words mean; None for `none`. Raises BadCall or MissingTool.
+
+    Without words: the Docker engine if one answers, else a layout in `dist/`.
+    """
+    from ovenproof.outputs.archive import Archive
+    from ovenproof.outputs.docker import Docker, connect
+    from ovenproof.outputs.layout import Layout
+
+    kind, _, place = text.partition(":")
+    match kind:
+        case "none" if not place:
+            return None
+        case "docker" if not place:
+            return Docker(connect(os.environ))
+        case "layout" if place:
+            return Layout(Path(place))
+        case "archive" if place:
+            return Archive(Path(place))
+        case "":
+            try:
+                return Docker(connect(os.environ))
+            except MissingTool:
+                return Layout(Path("dist"))
+        case _:
+            raise BadCall("this is not an output", subject=f"--output {text}", expected=FORMS)

@@ -1,0 +1,157 @@
+"""What every verb needs of the outside world: settings, the project, and how it ends.
+
+A verb is a function that raises or returns. Here errors become text and exit codes, and Ctrl-C one
+sentence.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context, Task
+from invoke.exceptions import Exit
+
+from ovenproof.errors import BadCall, OvenproofError, Several
+from ovenproof.events import Listener, silent
+
+if TYPE_CHECKING:
+    from ovenproof.project import Project
+    from ovenproof.runners import Machine
+
+CACHE = "OVENPROOF_CACHE"
+DEBIAN_MIRROR = "OVENPROOF_DEBIAN_MIRROR"
+JOBS = "OVENPROOF_JOBS"
+INTERRUPTED = 130
+
+
+def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """A task whose errors are told and whose exit code says what helps."""
+
+    def wrap(body: Callable[..., None]) -> Task[Any]:
+        @wraps(body)
+        def told(context: Context, *args: Any, **kwargs: Any) -> None:
+            try:
+                body(context, *args, **kwargs)
+            except OvenproofError as error:
+                print(error.text(), file=sys.stderr)  # noqa: T201
+                raise Exit(code=exit_code(error)) from error
+            except KeyboardInterrupt as error:
+                print(  # noqa: T201
+                    "interrupted: what was finished is kept, nothing is half-written;"
+                    " the same command goes on from here",
+                    file=sys.stderr,
+                )
+                raise Exit(code=INTERRUPTED) from error
+            except BrokenPipeError as error:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise Exit(code=0) from error
+
+        return Task(told, auto_shortflags=False, **options)
+
+    return wrap
+
+
+def exit_code(error: OvenproofError) -> int:
+    """The exit code of the error; of several, that of the first to mend."""
+    return error.worst if isinstance(error, Several) else error.exit_code
+
+
+def say(text: str) -> None:
+    """A result, for a person."""
+    print(text)  # noqa: T201
+
+
+def answer(value: object) -> None:
+    """A result, for a machine."""
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))  # noqa: T201
+
+
+def project() -> "Project":
+    """The project that the current folder belongs to."""
+    from ovenproof.project import Project
+
+    return Project.find(Path.cwd(), packaged=packaged_images())
+
+
+def packaged_images() -> Path:
+    """The flavours that come with the package: beside its modules, or in its own repository."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "images"
+    return installed if installed.is_dir() else package.parents[1] / "images"
+
+
+def cache_folder() -> Path:
+    """Where the store is."""
+    if found := os.environ.get(CACHE):
+        return Path(found).absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ovenproof"
+
+
+def jobs() -> int:
+    """How many things may be done at once."""
+    text = os.environ.get(JOBS)
+    if text is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    return number(JOBS, text, 1)
+
+
+def machine(listener: Listener = silent) -> "Machine":
+    """What this machine gives to a build."""
+    from ovenproof.runners import Machine
+    from ovenproof.store.seen import Seen
+    from ovenproof.store.store import Store
+    from ovenproof.wheels.pip import Pip
+
+    root = cache_folder()
+    return Machine(
+        store=Store(root),
+        seen=Seen(root),
+        pip=Pip(environment=os.environ),
+        debian_mirror=os.environ.get(DEBIAN_MIRROR),
+        jobs=jobs(),
+        listener=listener,
+    )
+
+
+def chosen(project: "Project", models: list[str], everything: bool) -> list[str]:
+    """The names of the entries that a call is about. Raises BadCall where it names none."""
+    catalogue = project.catalogue()
+    names = [entry.name for entry in catalogue.entries]
+    if everything and models:
+        raise BadCall("`--all` and `--model` cannot go together", hint="keep one of them")
+    if everything:
+        return names
+    wanted = [name.strip() for item in models for name in str(item).split(",")]
+    if not wanted or not all(wanted):
+        raise BadCall(
+            "no model is named",
+            expected="--model NAME, once or several times, or --all",
+            got="--model without a name" if models else "neither",
+            hint=f"the names are: {', '.join(names)}",
+        )
+    return [catalogue.entry(name).name for name in dict.fromkeys(wanted)]
+
+
+def number(option: str, text: str, least: int) -> int:
+    """A whole number that a person typed. Raises BadCall."""
+    try:
+        found = int(text)
+    except ValueError:
+        found = least - 1
+    if found < least:
+        raise BadCall(
+            "this is not a number that makes sense here",
+            subject=f"{option} {text}",
+            expected=f"a whole number from {least} on",
+        )
+    return found
+
+
+def is_dry(context: Context) -> bool:
+    """Invoke eats `--dry` as an option of its own, wherever it stands; ours means: plan only."""
+    return bool(context.config.run.dry)

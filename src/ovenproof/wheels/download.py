@@ -1,0 +1,189 @@
+"""A batch of wheels, fetched by pip into a folder, and what it means when pip fails."""
+
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from ovenproof.core.lock import LockedWheel
+from ovenproof.errors import (
+    LockAgain,
+    MissingTool,
+    NoAccess,
+    NoSpace,
+    OvenproofError,
+    TryAgain,
+    WrongBytes,
+)
+from ovenproof.wheels.pip import Pip, tail
+from ovenproof.wheels.requirements import Pin
+from ovenproof.wheels.target import Target
+
+_WATCH_S = 0.25
+
+
+class Stopped(Exception):
+    """The work was called off while pip ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A wheel that the store lacks: its pin and, where it was locked before, its file."""
+
+    pin: Pin
+    locked: LockedWheel | None = None
+    index: str | None = None
+    """An index of its own, asked after the configured ones."""
+
+    def __str__(self) -> str:
+        return self.locked.filename if self.locked else f"{self.pin.name}=={self.pin.version}"
+
+    @classmethod
+    def of(cls, wheel: LockedWheel, index: str | None) -> "Wanted":
+        pin = Pin(canonicalize_name(wheel.distribution), wheel.version, (wheel.content.digest,))
+        return cls(pin=pin, locked=wheel, index=index)
+
+
+def download(
+    wanted: Sequence[Wanted],
+    folder: Path,
+    *,
+    target: Target,
+    pip: Pip,
+    indexes: Sequence[str],
+    stop: threading.Event,
+    heard: Callable[[int], None],
+) -> dict[Wanted, Path]:
+    """Where in `folder` pip put each of them; not verified yet. Raises what the reader can do.
+
+    All of them or none: pip gives up at the first that fails.
+    """
+    requirements = folder / "wanted.txt"
+    requirements.write_text("".join(f"{item.pin}\n" for item in wanted), encoding="utf-8")
+    scratch, arrived = folder / "scratch", folder / "arrived"
+    scratch.mkdir(exist_ok=True)
+    arrived.mkdir(exist_ok=True)
+    arguments = [
+        "download", "--quiet", "--progress-bar", "off", "--no-input", "--no-cache-dir",
+        "--disable-pip-version-check", "--no-deps", "--require-hashes",
+        "--only-binary", ":all:", "--implementation", "cp", "--abi", target.interpreter,
+        "--python-version", target.python, "--dest", str(arrived),
+        "--requirement", str(requirements),
+    ]  # fmt: skip
+    arguments += [f"--platform={platform}" for platform in target.platforms]
+    for index in indexes:
+        arguments += ["--extra-index-url", index]
+    log = folder / "pip.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*pip.command(*arguments), *pip.arguments],
+            env={**pip.environment, "TMPDIR": str(scratch)},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+        _watch(process, (scratch, arrived), stop, heard)
+    if process.returncode:
+        raise fault(log.read_text(encoding="utf-8", errors="replace"), wanted)
+    return {item: _place(item, arrived) for item in wanted}
+
+
+def fault(log: str, wanted: Sequence[Wanted]) -> OvenproofError:
+    """What pip's complaint means for the reader."""
+    names = ", ".join(str(item) for item in wanted)
+    for pattern, kind, what, hint in _MEANINGS:
+        if re.search(pattern, log):
+            return kind(what, subject=names, got=tail(log), hint=hint)
+    return TryAgain(
+        "pip could not fetch", subject=names, got=tail(log), hint="look at what pip says"
+    )
+
+
+_SEE_PIP = "`python -m pip config list` shows which indexes are asked; a mirror can be set there"
+_MEANINGS: tuple[tuple[str, type[OvenproofError], str, str], ...] = (
+    (
+        r"DO NOT MATCH THE HASHES",
+        WrongBytes,
+        "an index gives other bytes than those that are locked",
+        "use an index that has the original files, or lock again",
+    ),
+    (r"No space left on device", NoSpace, "there is no room for wheels", "free space"),
+    (
+        r"\b(401|403) (Client )?Error|status code 40[13]",
+        NoAccess,
+        "an index does not let us in",
+        "put credentials into pip's configuration, a keyring or ~/.netrc",
+    ),
+    (
+        r"Retrying \(Retry\(|Max retries exceeded|ConnectionError|NameResolutionError|"
+        r"timed out|ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED|\b5\d\d Server Error",
+        TryAgain,
+        "the package indexes did not answer, and this is not in the store",
+        f"try again; {_SEE_PIP}",
+    ),
+    (
+        r"No matching distribution found|Could not find a version|\b404 Client Error",
+        LockAgain,
+        "no index that pip knows has this any more",
+        f"lock again, or use an index that has it: {_SEE_PIP}",
+    ),
+    (
+        r"No module named pip",
+        MissingTool,
+        "pip is not here",
+        "install pip into the environment that runs ovenproof",
+    ),
+)
+"""In this order: pip also says "no matching distribution" when nobody answered."""
+
+
+def _watch(
+    process: subprocess.Popen[bytes],
+    folders: Sequence[Path],
+    stop: threading.Event,
+    heard: Callable[[int], None],
+) -> None:
+    """Wait, and tell how many bytes have come so far."""
+    most = 0
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_WATCH_S)
+                return
+            if stop.is_set():
+                raise Stopped
+            # pip copies each wheel from the first folder into the second
+            size = max(_size(folder) for folder in folders)
+            if size > most:
+                heard(size - most)
+                most = size
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*.whl"):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def _place(item: Wanted, folder: Path) -> Path:
+    for path in sorted(folder.glob("*.whl")):
+        with suppress(InvalidWheelFilename):
+            name, version, _build, _tags = parse_wheel_filename(path.name)
+            if name == item.pin.name and str(version) == _normal(item.pin.version):
+                return path
+    raise LockAgain("pip brought something else", subject=item, hint="lock again")
+
+
+def _normal(version: str) -> str:
+    return str(parse_wheel_filename(f"x-{version}-py3-none-any.whl")[1])

@@ -1,0 +1,5 @@
+"""The tasks of this repository; `invoke --list` shows them."""
+
+from ovenproof.tasks import namespace
+
+__all__ = ["namespace"]
