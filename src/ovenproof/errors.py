@@ -64,9 +64,11 @@ class OvenproofError(Exception):
         return (_revive, (type(self), self.__dict__.copy()))
 
 
-def _revive(kind: type[OvenproofError], fields: dict[str, str | None]) -> OvenproofError:
-    what = fields.pop("what") or ""
-    return kind(what, **fields)
+def _revive(kind: type[OvenproofError], fields: dict[str, object]) -> OvenproofError:
+    error = kind.__new__(kind)
+    error.__dict__.update(fields)
+    error.args = (error.text(),)
+    return error
 
 
 class BadCall(OvenproofError):
@@ -127,7 +129,11 @@ class Several(OvenproofError):
     """Independent faults, found in one go and shown together."""
 
     def __init__(self, faults: Iterable[OvenproofError]) -> None:
-        self.faults = tuple(faults)
+        self.faults: tuple[OvenproofError, ...] = tuple(
+            one
+            for fault in faults
+            for one in (fault.faults if isinstance(fault, Several) else (fault,))
+        )
         super().__init__(f"{len(self.faults)} faults")
 
     @property

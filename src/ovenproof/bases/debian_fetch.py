@@ -80,7 +80,7 @@ class _Run:
     mirrors: Mapping[str, Sequence[str]]
     listener: Listener
     waits_s: Sequence[float]
-    silent: dict[str, str] = field(default_factory=dict)
+    down: dict[str, str] = field(default_factory=dict)
     """Mirrors that could not be connected to, and why: not asked again for every package."""
 
     def fetch(self, deb: LockedDeb) -> OvenproofError | None:
@@ -97,7 +97,8 @@ class _Run:
             else:
                 self.listener(Finished(name=name))
                 return None
-        faults.append(TryAgain("no mirror is known", got=f"no mirror of `{deb.archive}` is known"))
+        if not faults:
+            return TryAgain("nobody to ask", got=f"no mirror of `{deb.archive}` is known")
         return min(faults, key=lambda fault: _WORST_FIRST.index(type(fault)))
 
     def _chunks(self, deb: LockedDeb, mirror: str, name: str) -> Iterator[bytes]:
@@ -107,8 +108,8 @@ class _Run:
         seen = 0
         why = ""
         for wait_s in (0.0, *self.waits_s):
-            if mirror in self.silent:
-                why = self.silent[mirror]
+            if mirror in self.down:
+                why = self.down[mirror]
                 break
             time.sleep(wait_s)
             try:
@@ -126,7 +127,7 @@ class _Run:
             except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
                 why = str(error) or type(error).__name__
                 if wait_s == self.waits_s[-1]:
-                    self.silent[mirror] = why
+                    self.down[mirror] = why
             except httpx2.TransportError as error:
                 why = str(error) or type(error).__name__
         raise TryAgain("a mirror did not answer", subject=name, where=shown(url), got=why)
@@ -164,6 +165,8 @@ def _check_status(response: httpx2.Response, url: str) -> None:
             got=got,
             hint=f"give access to it, or set {SETTING} to another mirror",
         )
+    if code == 416:
+        raise WrongBytes("a mirror's file ends before the package does", where=shown(url), got=got)
     raise _Unanswered(got)
 
 

@@ -22,6 +22,7 @@ MAX_DEPTH = 32
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False}
 _BOOLEANS["FALSE"] = False
@@ -191,6 +192,8 @@ class _Builder:
             case yaml.SequenceStartEvent():
                 node = Items(tuple(self._items(depth)), self._mark(event))
             case _:
+                if _SURROGATE.search(event.value):  # libyaml refuses the escape by itself
+                    raise self._fault("not readable as YAML: half a character", event)
                 node = Scalar(event.value, not event.style, self._mark(event))
         if event.anchor is not None:
             self._anchors[event.anchor] = (node, self._count - before)

@@ -1,7 +1,7 @@
 """A flavour: how the runtime under the weights is made. `images/<flavour>/image.yaml`, read."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,7 +55,7 @@ class Flavour(_Strict):
     """One folder of `images/`."""
 
     description: str
-    architecture: str = "amd64"
+    architecture: Literal["amd64", "arm64"] = "amd64"
     debian: Debian
     python: Python
     program: tuple[str, ...] = Field(min_length=1)

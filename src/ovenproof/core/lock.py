@@ -7,11 +7,11 @@ of. Both are JSON that a person can read in a diff, written in one way only.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
+from ovenproof.core.layer import check_path
 from ovenproof.core.reader import Reader
 from ovenproof.errors import BadFile
 
@@ -217,8 +217,10 @@ def _open(text: str, name: str) -> Reader:
 def _read_file(item: Reader) -> LockedFile:
     by_layer = item.has("layer")
     path = item.text("path")
-    if path.startswith("/") or ".." in PurePosixPath(path).parts:
-        raise item.fault("path", "a path below the model's folder", path)
+    try:
+        check_path(path)
+    except ValueError:
+        raise item.fault("path", "a path below the model's folder", path) from None
     return LockedFile(
         path=path,
         size=item.integer("size"),
@@ -228,9 +230,13 @@ def _read_file(item: Reader) -> LockedFile:
 
 
 def _read_proofs(top: Reader) -> Proofs:
-    return MappingProxyType(
-        {Digest.parse(f"sha256:{key}"): item.content() for key, item in top.entries("layers")}
-    )
+    found = {}
+    for key, item in top.entries("layers"):
+        try:
+            found[Digest(key)] = item.content()
+        except ValueError:
+            raise top.fault(f"layers.{key}", "64 hex digits as the key", key) from None
+    return MappingProxyType(found)
 
 
 def _proofs_json(proofs: Proofs) -> dict[str, Json]:

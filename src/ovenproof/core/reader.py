@@ -4,6 +4,7 @@ Every fault names the document and the path of keys to the place.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,12 @@ class Reader:
     def parse(cls, text: str | bytes, *, name: str) -> "Reader":
         """Read a document whose top is an object. Raises BadFile."""
         try:
-            value = json.loads(text, parse_float=_no_float, parse_constant=_no_float)
+            value = json.loads(
+                text,
+                parse_float=_no_float,
+                parse_constant=_no_float,
+                object_pairs_hook=_each_key_once,
+            )
         except (ValueError, RecursionError) as error:
             raise BadFile("this is not valid JSON", subject=name, got=str(error)) from error
         if not isinstance(value, dict):
@@ -113,3 +119,12 @@ class Reader:
 
 def _no_float(text: str) -> Json:
     raise ValueError(f"a number that is not whole: {text}")
+
+
+def _each_key_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """A merge of two branches may leave a key twice; the last one would win without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"a key that stands twice: {twice}")
+    return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ovenproof.core import fields
-from ovenproof.core.document import Document, find
+from ovenproof.core.document import Document, Scalar, find
 from ovenproof.core.entry import Entry, Expectation, HubModel, LocalFolder, PackagedModel, Source
 from ovenproof.core.merge import Merged, Path
 from ovenproof.core.quantization import METHODS
@@ -13,6 +13,7 @@ from ovenproof.core.scalars import listed
 from ovenproof.errors import BadFile
 
 Fault = Callable[..., BadFile]
+_SHOWN_BY_VALUE = ("dtype", "quantization", "revision")
 Rule = Callable[[Merged, Fault], Iterator[BadFile]]
 
 
@@ -21,7 +22,9 @@ def broken_rules(document: Document, merged: Merged) -> Iterator[BadFile]:
 
     def fault(what: str, place: Path, **more: str | None) -> BadFile:
         key, node = find(document.root, place)
-        return document.page.fault(what, key.mark if key else node.mark, **more)
+        at_value = isinstance(node, Scalar) and place[-1] in _SHOWN_BY_VALUE and "args" not in place
+        mark = node.mark if at_value or key is None else key.mark
+        return document.page.fault(what, mark, **more)
 
     for reads, rule in _RULES:
         if merged.broken.isdisjoint(reads):

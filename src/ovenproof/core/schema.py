@@ -112,7 +112,7 @@ methods: `weights: {package: ..., import: gguf}` turns such a file into bf16.
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of models.yaml."""
     schema = fields.File.model_json_schema(by_alias=True)
-    found: dict[str, Any] = _without_titles(schema)
+    found: dict[str, Any] = _tidied(schema)
     return {"$schema": _DRAFT, "title": "Ovenproof's models.yaml", **found}
 
 
@@ -141,16 +141,18 @@ def markdown(arguments: tuple[str, ...]) -> str:
     return text + "\n" + _QUANTIZATION + "".join(_method_rows())
 
 
-def _without_titles(value: Any) -> Any:
+def _tidied(value: Any) -> Any:
+    """Without pydantic's titles; and no name but those that the pattern allows."""
     match value:
         case dict():
-            return {
-                key: _without_titles(item)
+            closed = {"additionalProperties": False} if "patternProperties" in value else {}
+            return closed | {
+                key: _tidied(item)
                 for key, item in value.items()
                 if not (key == "title" and isinstance(item, str))
             }
         case list():
-            return [_without_titles(item) for item in value]
+            return [_tidied(item) for item in value]
         case _:
             return value
 

@@ -11,9 +11,9 @@ itself adds up (`--middleware`) are added to the baked ones. `--compilation-conf
 one key of a baked `--compilation-config '{...}'` and leaves the rest.
 
 Ends with 2 for a bad command line, 78 (EX_CONFIG) for a container that cannot work; each fault is
-one sentence on stderr, and no option's value is in it. vLLM then takes this process's place, so a
-signal reaches it; as process 1 it hears SIGTERM only once it has started up, unless docker run has
-`--init`.
+one sentence on stderr, and no secret is in it. vLLM then takes this process's place, so signals
+reach it. As process 1 it does not hear SIGTERM in its first seconds, while it imports: the kernel
+spares a process 1 without a handler. With `docker run --init` it always does.
 
 What is specific to an image is in `serve.json` beside this file. One file, standard library only
 and little of that: it runs before every start, and nothing has to be found before it does.

@@ -8,14 +8,15 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
 from typing import TypeAlias
 
 from ovenproof.errors import NoAccess, NoSpace
 
-PREFIX = ".draft-"
+PREFIX = ".ovenproof-draft-"
+"""Unmistakably ours: an archive's draft lies in a folder of the user's, and is swept from there."""
 Write: TypeAlias = Callable[[bytes], object]
 
 
@@ -40,10 +41,9 @@ def writing_to(root: Path, *, hint: str) -> Iterator[None]:
 def draft(path: Path, *, mode: int = 0o644) -> Iterator[Write]:
     """Write the file `path`, all or nothing. Its folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = mkstemp(dir=path.parent, prefix=PREFIX)
+    descriptor, name = _begin(path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
             yield stream.write
             stream.flush()
             os.fsync(stream.fileno())
@@ -65,23 +65,49 @@ def sweep(folder: Path) -> int:
     """Remove the drafts of killed processes from a folder; how many there were."""
     removed = 0
     for path in folder.glob(f"{PREFIX}*"):
-        if abandoned(path):
-            with suppress(FileNotFoundError):
-                path.unlink()
+        with abandoned(path) as dead:
+            if dead:
+                path.unlink(missing_ok=True)
                 removed += 1
     return removed
 
 
-def abandoned(path: Path) -> bool:
-    """Whether no living process holds the lock on a draft, or on a temporary folder."""
+@contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """Whether no living process holds the lock on a draft, or on a temporary folder.
+
+    It is held here meanwhile, so that a writer who comes to claim it waits and sees what became of
+    it.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
-        return False
+        yield False
+        return
+    try:
+        yield _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def claim(descriptor: int) -> bool:
+    """Lock a new draft or folder; False where a sweeper was faster and has removed it."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _begin(folder: Path) -> tuple[int, str]:
+    """A new draft that is claimed."""
+    while True:
+        descriptor, name = mkstemp(dir=folder, prefix=PREFIX)
+        if claim(descriptor):
+            return descriptor, name
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
-    return True
+    return os.fstat(descriptor).st_nlink > 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.reader import Reader
 from ovenproof.errors import BadFile
-from ovenproof.store.disk import write_file
+from ovenproof.store.disk import sweep, write_file, writing_to
 
 
 class Seen:
@@ -39,7 +39,13 @@ class Seen:
                 "size": content.size,
             }
         )
-        write_file(self._place(path, purpose), [record])
+        hint = "free space, or set OVENPROOF_CACHE to a folder that can be written"
+        with writing_to(self._root, hint=hint):
+            write_file(self._place(path, purpose), [record])
+
+    def sweep(self) -> int:
+        """Remove what killed processes left behind; how many things that were."""
+        return sweep(self._root)
 
     def _place(self, path: Path, purpose: Json) -> Path:
         key = Digest.of(canonical_json({"path": os.fsdecode(path), "purpose": purpose}))

@@ -19,7 +19,7 @@ from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.reader import Reader
 from ovenproof.errors import BadFile, WrongBytes
-from ovenproof.store.disk import abandoned, sweep, write_file, writing_to
+from ovenproof.store.disk import abandoned, claim, sweep, write_file, writing_to
 from ovenproof.store.shelf import Absent
 
 CHUNK = 1 << 20
@@ -132,17 +132,20 @@ class Store:
     def temporary(self) -> Iterator[Path]:
         """A folder on the store's file system, gone afterwards."""
         with self._writing():
-            self._temporary.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.TemporaryDirectory(dir=self._temporary, ignore_cleanup_errors=True)
-        with folder as path, self._claimed(Path(path)):
-            yield Path(path)
+            folder, descriptor = self._new_folder()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
 
     @contextmanager
     def locked(self, name: Digest) -> Iterator[None]:
         """Only one process at a time does what `name` stands for; a killed one lets go."""
         with self._writing():
             self._locks.mkdir(parents=True, exist_ok=True)
-        with (self._locks / name.hex).open("w") as stream:
+            stream = (self._locks / name.hex).open("w")
+        with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
@@ -154,19 +157,23 @@ class Store:
         """Remove what killed processes left behind; how many things that were."""
         removed = sweep(self._actions)
         for folder in self._temporary.glob("*/"):
-            if abandoned(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
+            with abandoned(folder) as dead:
+                if dead:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed += 1
         return removed
 
-    @contextmanager
-    def _claimed(self, folder: Path) -> Iterator[None]:
-        """Hold a lock on a temporary folder while its process lives."""
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            yield
-        finally:
+    def _new_folder(self) -> tuple[Path, int]:
+        """A temporary folder, and the descriptor that holds the lock on it."""
+        while True:
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._temporary))
+            try:
+                descriptor = os.open(folder, os.O_RDONLY)
+            except FileNotFoundError:  # swept before it could be claimed
+                continue
+            if claim(descriptor):
+                return folder, descriptor
             os.close(descriptor)
 
     def _writing(self) -> AbstractContextManager[None]:

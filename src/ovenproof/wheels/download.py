@@ -68,13 +68,16 @@ def download(
     scratch, arrived = folder / "scratch", folder / "arrived"
     scratch.mkdir(exist_ok=True)
     arrived.mkdir(exist_ok=True)
+    # not --quiet: what cannot be reached is only told in passing
     arguments = [
-        "download", "--quiet", "--progress-bar", "off", "--no-input", "--no-cache-dir",
-        "--disable-pip-version-check", "--no-deps", "--require-hashes",
+        "download", "--progress-bar", "off", "--no-input", "--no-cache-dir",
+        "--disable-pip-version-check", "--no-deps",
         "--only-binary", ":all:", "--implementation", "cp", "--abi", target.interpreter,
         "--python-version", target.python, "--dest", str(arrived),
         "--requirement", str(requirements),
     ]  # fmt: skip
+    if all(item.pin.digests for item in wanted):
+        arguments.append("--require-hashes")
     arguments += [f"--platform={platform}" for platform in target.platforms]
     for index in indexes:
         arguments += ["--extra-index-url", index]

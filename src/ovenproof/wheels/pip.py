@@ -81,7 +81,6 @@ class PipIndex:
             "UV_INDEX": self._words("extra-index-url", " "),
             "UV_FIND_LINKS": self._words("find-links", ","),
             "UV_INSECURE_HOST": self._words("trusted-host", " "),
-            "UV_NO_INDEX": "1" if self._yes("no-index") else None,
             "UV_KEYRING_PROVIDER": self._keyring(),
             "UV_HTTP_TIMEOUT": self.options.get("timeout", self.options.get("default-timeout")),
             "SSL_CERT_FILE": self.options.get("cert"),
@@ -89,6 +88,11 @@ class PipIndex:
             "ALL_PROXY": self.options.get("proxy"),
         }
         return {name: value for name, value in said.items() if value}
+
+    @property
+    def arguments_for_uv(self) -> tuple[str, ...]:
+        """What uv takes no variable for."""
+        return ("--no-index",) if self._yes("no-index") else ()
 
     def _words(self, option: str, separator: str) -> str | None:
         return separator.join(self.options.get(option, "").split()) or None

@@ -4,6 +4,7 @@ uv resolves, for the target and not for this machine, and tells which wheels fit
 is kept names no address and no folder: which index has the wheels is each machine's own business.
 """
 
+import functools
 import json
 import re
 import subprocess
@@ -33,7 +34,10 @@ _NO_SOLUTION = 1
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pin:
-    """One distribution, and the digests of its wheels that fit the target."""
+    """One distribution, and the digests of its wheels that fit the target.
+
+    Without digests any wheel of the version will do: that is how a new one gets locked.
+    """
 
     name: str
     version: str
@@ -59,10 +63,11 @@ def compile(  # noqa: A001  # uv's own word
     indexes have no solution; so a machine whose own index has everything never needs the other.
     """
     asked = read_wanted(wanted)
-    settings = {**pip.environment, **PipIndex.ask(pip).for_uv()}
-    status, said, pins = _resolve(asked, target, excluded, {}, settings)
+    project = functools.partial(_project, asked, target, excluded)
+    configured = PipIndex.ask(pip)
+    status, said, pins = _resolve(project({}), target, configured, pip)
     if status == _NO_SOLUTION and indexes:
-        status, said, pins = _resolve(asked, target, excluded, indexes, settings)
+        status, said, pins = _resolve(project(indexes), target, configured, pip)
     if status == _NO_SOLUTION:
         raise BadFile(
             "no versions fit together",
@@ -125,16 +130,12 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
 
 
 def _resolve(
-    asked: Sequence[Requirement],
-    target: Target,
-    excluded: Sequence[str],
-    indexes: Mapping[str, str],
-    settings: Mapping[str, str],
+    wanted: str, target: Target, configured: PipIndex, pip: Pip
 ) -> tuple[int, str, tuple[Pin, ...]]:
     """uv's exit status, what it said, and the pins where it found some."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "pyproject.toml")
-        project.write_text(_project(asked, target, excluded, indexes), encoding="utf-8")
+        project.write_text(wanted, encoding="utf-8")
         locked = Path(folder, "pylock.toml")
         arguments = [
             "pip", "compile", "--quiet", "--no-header", "--generate-hashes",
@@ -143,7 +144,11 @@ def _resolve(
             "--format", "pylock.toml", "--output-file", str(locked), str(project),
         ]  # fmt: skip
         answer = subprocess.run(  # noqa: PLW1510  # the caller looks at the status
-            [_uv(), *arguments], cwd=folder, env=dict(settings), capture_output=True, text=True
+            [_uv(), *arguments, *configured.arguments_for_uv],
+            cwd=folder,
+            env={**pip.environment, **configured.for_uv()},
+            capture_output=True,
+            text=True,
         )
         said = answer.stderr.replace(folder, "")
         if answer.returncode:

