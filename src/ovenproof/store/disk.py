@@ -61,6 +61,17 @@ def write_file(path: Path, chunks: Iterable[bytes], *, mode: int = 0o644) -> Non
             write(chunk)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time: two that end at once must each see what the other wrote."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path) -> int:
     """Remove the drafts of killed processes from a folder; how many there were."""
     removed = 0

@@ -23,33 +23,34 @@ class Seen:
         """What the file's hashing gave; `purpose` says what was hashed."""
         try:
             text = self._place(path, purpose).read_bytes()
-            found = Reader.parse(text, name="seen")
-            if found.text("state") == _state(status):
-                return found.content()
+            found = Reader.parse(text, name="seen").content()
         except (OSError, BadFile):
-            pass
-        return None
+            return None
+        return found if text == _record(status, found) else None
 
     def remember(self, path: Path, purpose: Json, status: os.stat_result, content: Content) -> None:
         """Remember it, for the state that the file had before it was read."""
-        record = canonical_json(
-            {
-                "state": _state(status),
-                "digest": str(content.digest),
-                "size": content.size,
-            }
-        )
         hint = "free space, or set OVENPROOF_CACHE to a folder that can be written"
         with writing_to(self._root, hint=hint):
-            write_file(self._place(path, purpose), [record])
+            write_file(self._place(path, purpose), [_record(status, content)])
 
     def sweep(self) -> int:
         """Remove what killed processes left behind; how many things that were."""
         return sweep(self._root)
 
     def _place(self, path: Path, purpose: Json) -> Path:
-        key = Digest.of(canonical_json({"path": os.fsdecode(path), "purpose": purpose}))
+        key = Digest.of(canonical_json({"path": os.fsencode(path).hex(), "purpose": purpose}))
         return self._root / f"{key.hex}.json"
+
+
+def _record(status: os.stat_result, content: Content) -> bytes:
+    """A record, with a digest of itself so that a damaged one is not believed."""
+    body: dict[str, Json] = {
+        "state": _state(status),
+        "digest": str(content.digest),
+        "size": content.size,
+    }
+    return canonical_json({**body, "check": str(Digest.of(canonical_json(body)))})
 
 
 def _state(status: os.stat_result) -> str:

@@ -59,7 +59,7 @@ class Store:
                     Digest(hashlib.file_digest(stream, "sha256").hexdigest()),
                     stream.tell(),
                 )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         if found != content:
             with suppress(FileNotFoundError):

@@ -17,24 +17,34 @@ def choose(text: str) -> "Output | None":
 
     Without words: the Docker engine if one answers, else a layout in `dist/`.
     """
-    from ovenproof.outputs.archive import Archive
-    from ovenproof.outputs.docker import Docker, connect
-    from ovenproof.outputs.layout import Layout
-
     kind, _, place = text.partition(":")
     match kind:
         case "none" if not place:
             return None
         case "docker" if not place:
-            return Docker(connect(os.environ))
+            return _docker()
         case "layout" if place:
-            return Layout(Path(place))
+            return _layout(place)
         case "archive" if place:
+            from ovenproof.outputs.archive import Archive
+
             return Archive(Path(place))
         case "":
             try:
-                return Docker(connect(os.environ))
+                return _docker()
             except MissingTool:
-                return Layout(Path("dist"))
+                return _layout("dist")
         case _:
             raise BadCall("this is not an output", subject=f"--output {text}", expected=FORMS)
+
+
+def _docker() -> "Output":
+    from ovenproof.outputs.docker import Docker, connect
+
+    return Docker(connect(os.environ))
+
+
+def _layout(place: str) -> "Output":
+    from ovenproof.outputs.layout import Layout
+
+    return Layout(Path(place))

@@ -68,9 +68,8 @@ def download(
     scratch, arrived = folder / "scratch", folder / "arrived"
     scratch.mkdir(exist_ok=True)
     arrived.mkdir(exist_ok=True)
-    # not --quiet: what cannot be reached is only told in passing
     arguments = [
-        "download", "--progress-bar", "off", "--no-input", "--no-cache-dir",
+        "download", "--quiet", "--progress-bar", "off", "--no-input", "--no-cache-dir",
         "--disable-pip-version-check", "--no-deps",
         "--only-binary", ":all:", "--implementation", "cp", "--abi", target.interpreter,
         "--python-version", target.python, "--dest", str(arrived),
@@ -81,8 +80,10 @@ def download(
     arguments += [f"--platform={platform}" for platform in target.platforms]
     for index in indexes:
         arguments += ["--extra-index-url", index]
-    log = folder / "pip.log"
-    with log.open("wb") as stream:
+    said, log = folder / "said", folder / "log"
+    # an index that cannot be reached is told in the log alone
+    arguments += ["--log", str(log)]
+    with said.open("wb") as stream:
         process = subprocess.Popen(
             [*pip.command(*arguments), *pip.arguments],
             env={**pip.environment, "TMPDIR": str(scratch)},
@@ -92,18 +93,19 @@ def download(
         )
         _watch(process, (scratch, arrived), stop, heard)
     if process.returncode:
-        raise fault(log.read_text(encoding="utf-8", errors="replace"), wanted)
+        texts = (path.read_text("utf-8", "replace") for path in (said, log) if path.exists())
+        raise fault(*texts, wanted=wanted)
     return {item: _place(item, arrived) for item in wanted}
 
 
-def fault(log: str, wanted: Sequence[Wanted]) -> OvenproofError:
+def fault(said: str, log: str = "", *, wanted: Sequence[Wanted]) -> OvenproofError:
     """What pip's complaint means for the reader."""
     names = ", ".join(str(item) for item in wanted)
     for pattern, kind, what, hint in _MEANINGS:
-        if re.search(pattern, log):
-            return kind(what, subject=names, got=tail(log), hint=hint)
+        if re.search(pattern, said) or re.search(pattern, log):
+            return kind(what, subject=names, got=tail(said), hint=hint)
     return TryAgain(
-        "pip could not fetch", subject=names, got=tail(log), hint="look at what pip says"
+        "pip could not fetch", subject=names, got=tail(said), hint="look at what pip says"
     )
 
 
@@ -123,8 +125,15 @@ _MEANINGS: tuple[tuple[str, type[OvenproofError], str, str], ...] = (
         "put credentials into pip's configuration, a keyring or ~/.netrc",
     ),
     (
-        r"Retrying \(Retry\(|Max retries exceeded|ConnectionError|NameResolutionError|"
-        r"timed out|ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED|\b5\d\d Server Error",
+        r"is not a trusted or secure host",
+        NoAccess,
+        "pip refuses to ask an index without encryption",
+        "use https, or set `trusted-host` in pip's configuration",
+    ),
+    (
+        r"Retrying \(Retry\(|Max retries exceeded|ConnectionError|connection error:|"
+        r"NameResolutionError|timed out|ProxyError|SSLError|CERTIFICATE_VERIFY_FAILED|"
+        r"\b5\d\d Server Error",
         TryAgain,
         "the package indexes did not answer, and this is not in the store",
         f"try again; {_SEE_PIP}",

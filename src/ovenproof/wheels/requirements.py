@@ -63,11 +63,12 @@ def compile(  # noqa: A001  # uv's own word
     indexes have no solution; so a machine whose own index has everything never needs the other.
     """
     asked = read_wanted(wanted)
-    project = functools.partial(_project, asked, target, excluded)
+    project = functools.partial(_project, asked, target)
+    overrides = [f"{name}; python_version < '3'" for name in excluded]
     configured = PipIndex.ask(pip)
-    status, said, pins = _resolve(project({}), target, configured, pip)
+    status, said, pins = _resolve(project({}), overrides, target, configured, pip)
     if status == _NO_SOLUTION and indexes:
-        status, said, pins = _resolve(project(indexes), target, configured, pip)
+        status, said, pins = _resolve(project(indexes), overrides, target, configured, pip)
     if status == _NO_SOLUTION:
         raise BadFile(
             "no versions fit together",
@@ -130,17 +131,23 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
 
 
 def _resolve(
-    wanted: str, target: Target, configured: PipIndex, pip: Pip
+    wanted: str, overrides: Sequence[str], target: Target, configured: PipIndex, pip: Pip
 ) -> tuple[int, str, tuple[Pin, ...]]:
-    """uv's exit status, what it said, and the pins where it found some."""
+    """uv's exit status, what it said, and the pins where it found some.
+
+    An override with a marker that is never true leaves a distribution out.
+    """
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "pyproject.toml")
         project.write_text(wanted, encoding="utf-8")
+        override = Path(folder, "overrides.txt")
+        override.write_text("\n".join(overrides), encoding="utf-8")
         locked = Path(folder, "pylock.toml")
         arguments = [
             "pip", "compile", "--quiet", "--no-header", "--generate-hashes",
             "--only-binary", ":all:", "--python-version", target.python,
             "--python-platform", target.uv_platform, "--index-strategy", "unsafe-best-match",
+            "--override", str(override),
             "--format", "pylock.toml", "--output-file", str(locked), str(project),
         ]  # fmt: skip
         answer = subprocess.run(  # noqa: PLW1510  # the caller looks at the status
@@ -156,25 +163,14 @@ def _resolve(
         return 0, said, _pins(locked)
 
 
-def _project(
-    asked: Sequence[Requirement],
-    target: Target,
-    excluded: Sequence[str],
-    indexes: Mapping[str, str],
-) -> str:
-    """A project that asks for this: the only form in which uv takes an index for one distribution.
-
-    An override with a marker that is never true leaves a distribution out.
-    """
+def _project(asked: Sequence[Requirement], target: Target, indexes: Mapping[str, str]) -> str:
+    """A project that asks for this: uv takes an index for one distribution in no other form."""
     lines = [
         "[project]",
         'name = "wanted"',
         'version = "0"',
         f'requires-python = "=={target.python}.*"',
         f"dependencies = {json.dumps([str(item) for item in asked])}",
-        "[tool.uv]",
-        "override-dependencies = "
-        + json.dumps([f"{name}; python_version < '3'" for name in excluded]),
     ]
     for number, (name, url) in enumerate(sorted(indexes.items())):
         lines += [

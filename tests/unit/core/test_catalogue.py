@@ -345,8 +345,12 @@ models:
 
 
 def test_a_fault_in_what_many_share_is_said_once() -> None:
-    text = "defaults: {dtype: float16, quantization: mxfp4}\nmodels: {a: {model: a/b}}"
+    text = (
+        "defaults: {dtype: float16, quantization: mxfp4}\n"
+        "models: {a: {model: a/b}, b: {model: a/b}}"
+    )
     assert fault(text).where == "models.yaml:1:19"
+    assert "`a`" in str(fault(text).got)
     text = "defaults: {port: 1}\nmodels: {a: {model: a/b}, b: {model: a/b}}"
     assert fault(text).where == "models.yaml:1:18"
 

@@ -207,6 +207,14 @@ def test_a_lock_for_another_target_takes_another_file(
         assert found == (wheel,)
 
 
+def test_a_pin_without_digests_is_locked_as_what_the_index_has(
+    bake_wheel: BakeWheel, store: Store, pip: Pip
+) -> None:
+    wheel = locked(bake_wheel())
+    found = lock([Pin("toast", "1.0", ())], store, target=Target(), pip=pip, indexes={})
+    assert found == (wheel,)
+
+
 def test_a_pin_whose_bytes_have_changed_is_not_locked(
     bake_wheel: BakeWheel, store: Store, pip: Pip
 ) -> None:
@@ -235,6 +243,11 @@ def test_big_wheels_travel_alone_and_small_ones_together() -> None:
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", WrongBytes),
         ("OSError: [Errno 28] No space left on device", NoSpace),
         ("ERROR: HTTP error 403 while getting X\nERROR: 403 Client Error: Forbidden", NoAccess),
+        (
+            "WARNING: The repository located at a.example is not a trusted or secure host\n"
+            "ERROR: No matching distribution found for toast==1.0",
+            NoAccess,
+        ),
         ("ERROR: 503 Server Error: Service Unavailable for url: X", TryAgain),
         (
             "WARNING: Retrying (Retry(total=4, connect=None)) after connection broken\n"
@@ -248,7 +261,7 @@ def test_big_wheels_travel_alone_and_small_ones_together() -> None:
 )
 def test_what_pip_says_becomes_what_the_reader_can_do(log: str, kind: type[OvenproofError]) -> None:
     wanted = Wanted(pin=Pin("toast", "1.0", (Digest.of(b""),)))
-    found = fault(log, [wanted])
+    found = fault(log, wanted=[wanted])
     assert type(found) is kind
     assert found.subject == "toast==1.0"
 

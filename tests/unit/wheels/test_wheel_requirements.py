@@ -8,8 +8,8 @@ import pytest
 
 from ovenproof.core.digest import Content, Digest
 from ovenproof.errors import BadFile, MissingTool, TryAgain
-from ovenproof.wheels.pip import Pip, PipIndex
 from ovenproof.wheels import requirements
+from ovenproof.wheels.pip import Pip, PipIndex
 from ovenproof.wheels.requirements import Pin, read_pins, read_wanted
 from ovenproof.wheels.target import Target
 
