@@ -15,7 +15,7 @@ from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.flavour import Flavour
 from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock
 from ovenproof.errors import BadFile
-from ovenproof.store.disk import alone, write_file, writing_to
+from ovenproof.store.disk import alone, sweep, write_file, writing_to
 
 CATALOGUE = "models.yaml"
 LOCK = "models.lock"
@@ -39,17 +39,19 @@ class FlavourFiles:
 class Project:
     """The folder that holds `models.yaml`."""
 
-    def __init__(self, root: Path, *, packaged: Path) -> None:
+    def __init__(self, root: Path, *, packaged: Path, saves: bool = True) -> None:
         self.root = root
         self._packaged = packaged
         """The flavours that come with the package."""
+        self._saves = saves
+        """Whether locks are written; what only plans leaves every file as it is."""
 
     @classmethod
-    def find(cls, start: Path, *, packaged: Path) -> "Project":
+    def find(cls, start: Path, *, packaged: Path, saves: bool = True) -> "Project":
         """The nearest folder, from `start` upwards, that has a catalogue. Raises BadFile."""
         for folder in (start, *start.parents):
             if (folder / CATALOGUE).is_file():
-                return cls(folder, packaged=packaged)
+                return cls(folder, packaged=packaged, saves=saves)
         raise BadFile(
             f"there is no {CATALOGUE} here, nor in any folder above",
             subject=start,
@@ -122,10 +124,14 @@ class Project:
 
     def may_save(self, files: FlavourFiles) -> bool:
         """Whether a flavour's lock is this project's own to write."""
-        return self.root in files.folder.parents and os.access(files.folder, os.W_OK)
+        own = self._saves and self.root in files.folder.parents
+        return own and os.access(files.folder, os.W_OK)
 
     def _save(self, path: Path, text: str) -> None:
+        if not self._saves:
+            return
         with writing_to(path, hint="make the folder writable, and free space on its disk"):
+            sweep(path.parent)
             write_file(path, [text.encode()])
 
 

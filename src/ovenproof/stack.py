@@ -120,7 +120,7 @@ def launcher(entry: Entry, flavour: Flavour, lock: ImageLock) -> Step:
     program = inside.launcher()
     serve = serve_file.serve_json(
         program=flavour.program,
-        arguments=entry.vllm_arguments()[2:],
+        arguments=entry.vllm_arguments(),
         options=options_from_json(lock.options),
         model_path=entry.model_path,
         needs_gpu=flavour.needs_gpu,

@@ -1,6 +1,6 @@
 """Debian packages against Debian's own tools: dpkg-deb builds and unpacks them, apt resolves."""
 
-import shutil
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,8 +13,6 @@ from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import TryAgain
 from ovenproof.store import stream
 from ovenproof.store.store import Store
-
-needs = pytest.mark.skipif
 
 
 def unpacked(store: Store, debs: list[tuple[LockedDeb, Path]], spec: RootSpec, into: Path) -> Path:
@@ -41,7 +39,6 @@ def contents(folder: Path) -> dict[str, bytes | str]:
     return found
 
 
-@needs(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not here")
 @pytest.mark.parametrize("compression", ["xz", "gzip", "none"])
 def test_what_dpkg_deb_builds_comes_out_as_dpkg_deb_unpacks_it(
     tmp_path: Path, compression: str
@@ -88,8 +85,6 @@ def test_what_dpkg_deb_builds_comes_out_as_dpkg_deb_unpacks_it(
     ]
 
 
-@needs(shutil.which("apt-get") is None, reason="apt is not here")
-@needs(shutil.which("unshare") is None, reason="unshare is not here")
 def test_a_shell_from_this_machine_s_mirrors_runs_in_its_own_root(tmp_path: Path) -> None:
     sources = debian_sources.machine_sources()
     if not sources:
@@ -108,10 +103,12 @@ def test_a_shell_from_this_machine_s_mirrors_runs_in_its_own_root(tmp_path: Path
     assert not {deb.name for deb in debs} & set(without)
     local = [(deb, store.path(deb.content)) for deb in debs]
     root = unpacked(store, local, RootSpec(), tmp_path / "root")
-    inside = ["unshare", "--map-root-user", "chroot", str(root), "/bin/sh", "-c"]
-    answer = subprocess.run(  # noqa: PLW1510  # a machine may forbid user namespaces
-        [*inside, ". /etc/os-release; echo $VERSION_CODENAME"], capture_output=True, text=True
+    become_root = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
+    script = ". /etc/os-release; echo $VERSION_CODENAME"
+    said = subprocess.run(
+        [*become_root, "chroot", str(root), "/bin/sh", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    if "unshare" in answer.stderr:
-        pytest.skip(f"no user namespaces here: {answer.stderr.strip()}")
-    assert answer.stdout == "bookworm\n", answer.stderr
+    assert said.stdout == "bookworm\n"

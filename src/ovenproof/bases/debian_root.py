@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ovenproof.bases.debian_archive import part, unpack
-from ovenproof.bases.debian_spec import RootSpec
+from ovenproof.bases.debian_spec import LINKS, RootSpec
 from ovenproof.bases.debian_tree import MERGED, Tree, merged, read_control, read_tree
 from ovenproof.core.content import Body, Literal
 from ovenproof.core.digest import Content
@@ -37,7 +37,6 @@ networks:  files
 protocols: files
 services:  files
 """
-_LINKS = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ def _own(spec: RootSpec) -> Iterator[Entry]:
     """What maintainer scripts would have made, as the spec has it."""
     for path, mode in spec.directories.items():
         yield Directory(path=path, mode=mode)
-    for path, target in {**_LINKS, **spec.links}.items():
+    for path, target in {**LINKS, **spec.links}.items():
         yield Symlink(path=path, target=target)
         if path in MERGED:
             yield Directory(path=merged(path))
@@ -187,7 +186,9 @@ def _with_links(ground: _Ground, trees: Iterable[Tree]) -> Iterator[Entry]:
                 key=str.encode,
             )
             for path in left[1:]:
-                found[path] = Hardlink(path=path, target=left[0])
+                file = found[left[0]]
+                assert isinstance(file, File)
+                found[path] = Hardlink(path=path, target=left[0], mode=file.mode)
     yield from found.values()
 
 

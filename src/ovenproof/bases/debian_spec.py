@@ -8,7 +8,7 @@ from types import MappingProxyType
 from ovenproof.core.digest import Json
 from ovenproof.core.layer import PROFILE, check_path
 
-VERSION = 1
+VERSION = 2
 """Of the code that turns packages and a spec into a layer: raised when its result changes."""
 
 DROP = (
@@ -26,6 +26,17 @@ DROP = (
     "var/lock",
     "var/run",
 )
+LINKS = MappingProxyType(
+    {
+        "bin": "usr/bin",
+        "lib": "usr/lib",
+        "lib64": "usr/lib64",
+        "sbin": "usr/sbin",
+        "var/lock": "/run/lock",
+        "var/run": "/run",
+    }
+)
+"""What every root has: the merged /usr, and what base-files' script links."""
 KEEP = ("usr/share/doc/*/copyright",)
 
 
@@ -81,10 +92,8 @@ class RootSpec:
         default_factory=lambda: {"run": 0o755, "run/lock": 0o1777, "tmp": 0o1777, "var/tmp": 0o1777}
     )
     """Directory -> mode; every other directory is 0755."""
-    links: Mapping[str, str] = field(
-        default_factory=lambda: {"var/lock": "/run/lock", "var/run": "/run"}
-    )
-    """Link -> target: alternatives, and what else a script would have linked."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Link -> target: alternatives, and what else there is besides LINKS."""
     setuid: tuple[str, ...] = ()
     """Programs that keep the setuid bit that their package gives them."""
     drop: tuple[str, ...] = DROP
@@ -115,7 +124,7 @@ def layer_parameters(spec: RootSpec) -> dict[str, Json]:
         "users": [user.line() for user in spec.users],
         "groups": [group.line() for group in spec.groups],
         "directories": dict(spec.directories),
-        "links": dict(spec.links),
+        "links": {**LINKS, **spec.links},
         "setuid": [*sorted(spec.setuid)],
         "drop": [*sorted(spec.drop)],
         "keep": [*sorted(spec.keep)],

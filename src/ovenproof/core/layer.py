@@ -43,10 +43,14 @@ class Symlink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardlink:
-    """A second name for an earlier file of the same layer."""
+    """A second name for an earlier file of the same layer.
+
+    Its header repeats the file's mode, because engines set the mode that they read last.
+    """
 
     path: str
     target: str
+    mode: int = 0o644
 
 
 Entry: TypeAlias = Directory | File | Symlink | Hardlink
@@ -71,8 +75,8 @@ class Recipe:
             parent = str(PurePosixPath(entry.path).parent)
             if parent != "." and not isinstance(seen.get(parent), Directory):
                 raise ValueError(f"its parent is not a directory of this layer: {entry.path!r}")
-            if isinstance(entry, Hardlink) and not isinstance(seen.get(entry.target), File):
-                raise ValueError(f"a hard link to no earlier file: {entry.path!r}")
+            if isinstance(entry, Hardlink):
+                _check_link(entry, seen.get(entry.target))
             if entry.path in seen:
                 raise ValueError(f"twice in one layer: {entry.path!r}")
             seen[entry.path] = entry
@@ -120,8 +124,8 @@ def member(entry: Entry) -> tar.Member:
             return tar.Member(path=path, kind=tar.FILE, mode=mode, size=body.size)
         case Symlink(path=path, target=target):
             return tar.Member(path=path, kind=tar.SYMLINK, mode=0o777, target=target)
-        case Hardlink(path=path, target=target):
-            return tar.Member(path=path, kind=tar.HARDLINK, mode=0o644, target=target)
+        case Hardlink(path=path, target=target, mode=mode):
+            return tar.Member(path=path, kind=tar.HARDLINK, mode=mode, target=target)
 
 
 def check_path(path: str) -> None:
@@ -144,3 +148,10 @@ def _check_rest(entry: Entry) -> None:
                 raise ValueError(f"not a mode: {mode:#o} ({entry.path!r})")
         case Hardlink():
             pass
+
+
+def _check_link(link: Hardlink, target: Entry | None) -> None:
+    if not isinstance(target, File):
+        raise ValueError(f"a hard link to no earlier file: {link.path!r}")
+    if link.mode != target.mode:
+        raise ValueError(f"not the mode of its file: {link.mode:#o} ({link.path!r})")

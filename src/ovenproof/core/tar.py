@@ -55,7 +55,7 @@ def header(member: Member) -> bytes:
 
 
 def _split(path: bytes) -> tuple[bytes, bytes] | None:
-    """(prefix, name) as ustar wants them, the name as long as can be; None where it does not fit."""
+    """(prefix, name) as ustar wants them, the name as long as can be; None where nothing fits."""
     if len(path) <= 100:
         return b"", path
     slash = path.find(b"/", max(len(path) - 101, 0), len(path) - 1)

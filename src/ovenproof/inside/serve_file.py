@@ -22,17 +22,16 @@ def serve_json(
     needs_gpu: bool = False,
     shm_bytes: int = SHM_BYTES,
 ) -> bytes:
-    """`serve.json`, as canonical JSON. `arguments` are vLLM's, without `--model`.
+    """`serve.json`, as canonical JSON. `arguments` are vLLM's.
 
     Raises BadFile for an argument that the launcher would refuse in every container.
     """
     known = [(option.takes, option.repeats, option.names) for option in options]
-    baked = ("--model", model_path, *arguments)
-    check_arguments(baked, known)
+    check_arguments(arguments, known)
     return canonical_json(
         {
             "program": tuple(program),
-            "arguments": baked,
+            "arguments": tuple(arguments),
             "options": [(takes, repeats, tuple(names)) for takes, repeats, names in known],
             "model_path": model_path,
             "needs_gpu": needs_gpu,

@@ -22,7 +22,6 @@ LABEL = "org.ovenproof.entry"
 """Every image of ours carries it; only those are compared with a new one."""
 
 
-
 def connect(environment: Mapping[str, str]) -> DockerClient:
     """The engine that DOCKER_HOST and its companions name, or the local one. Raises MissingTool."""
     try:

@@ -71,7 +71,7 @@ class Layout:
         try:
             found = json.loads(path.read_bytes())
             manifests: list[Json] = list(found["manifests"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (ValueError, KeyError, TypeError) as error:
             raise BadFile(

@@ -4,9 +4,9 @@ from ovenproof import events
 from ovenproof.smoke import ask as _ask
 from ovenproof.smoke import container as _container
 from ovenproof.smoke.container import Conditions, sweep
-from ovenproof.smoke.report import Check, Expectation, Report, Subject
+from ovenproof.smoke.report import Check, Report, Subject
 
-__all__ = ["Check", "Conditions", "Expectation", "Report", "Subject", "run", "sweep"]
+__all__ = ["Check", "Conditions", "Report", "Subject", "run", "sweep"]
 
 UNRESTRICTED = Conditions()
 

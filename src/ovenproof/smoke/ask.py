@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
+from ovenproof.core.entry import Expectation
 from ovenproof.smoke.http import Answer, Send
-from ovenproof.smoke.report import Check, Expectation, Subject
+from ovenproof.smoke.report import Check, Subject
 
 QUESTION = "What is the capital of France?"
 TOKENS = 48
@@ -139,7 +140,7 @@ def metrics(send: Send, model: str) -> None:
 def meet(send: Send, model: str, wanted: Expectation) -> None:
     """The model says what it is known to say."""
     text = chat(send, model, wanted.prompt)
-    if not wanted.met_by(text):
+    if not wanted.accepts(text):
         how = (
             f"{wanted.equals!r}"
             if wanted.equals is not None

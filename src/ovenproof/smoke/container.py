@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import docker
+from docker.client import DockerClient
 from docker.errors import DockerException, ImageNotFound
-from docker.types import DeviceRequest
-from testcontainers.core.config import testcontainers_config
+from docker.types.containers import DeviceRequest
+from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from ovenproof import errors
-from ovenproof.smoke.http import Send, from_inside, through_port
+from ovenproof.smoke.http import Answer, Send, from_inside, through_port
 from ovenproof.smoke.report import Subject
 
 LABEL = "org.ovenproof.test"
@@ -92,10 +92,10 @@ def started(
 
 
 @contextmanager
-def engine(docker_host: str | None) -> Iterator[docker.DockerClient]:
+def engine(docker_host: str | None) -> Iterator[DockerClient]:
     """The Docker engine at `docker_host`, or where the Docker program's own settings say."""
     try:
-        client = docker.from_env(**_client_settings(docker_host))
+        client = DockerClient.from_env(**_client_settings(docker_host))
         client.ping()
     except DockerException as fault:
         raise errors.MissingTool(
@@ -186,15 +186,31 @@ def _is_local(container: DockerContainer) -> bool:
     return container.get_docker_client().host() in ("localhost", "127.0.0.1", "::1")
 
 
+def _addresses(container: DockerContainer, port: int) -> list[tuple[str, int]]:
+    """Where the port can be reached. testcontainers' own guess misses a port of the loopback."""
+    client, identity = container.get_docker_client(), container.get_container_id()
+    published = int(client.port(identity, port))
+    if not _is_local(container):
+        return [(client.host(), published)]
+    if client.get_connection_mode() == ConnectionMode.docker_host:
+        return [("127.0.0.1", published)]
+    # We seem to be in a container ourselves: then the engine's loopback may be another than ours.
+    return [("127.0.0.1", published), (client.bridge_ip(identity), port)]
+
+
 def _send(container: DockerContainer, port: int, conditions: Conditions) -> Send:
-    if conditions.network:
-        return through_port(container.get_container_host_ip(), container.get_exposed_port(port))
+    def knock(method: str, path: str, body: bytes | None) -> Answer:
+        # The port is looked up anew: a dead container has none, and that is for `wait` to say.
+        return through_port(*_addresses(container, port))(method, path, body)
 
     def execute(words: list[str]) -> tuple[int | None, bytes]:
-        result = container.exec(words)
+        try:
+            result = container.exec(words)
+        except DockerException as fault:  # dead, or not yet alive
+            raise ConnectionError(str(fault)) from fault
         return result.exit_code, result.output
 
-    return from_inside(execute, port)
+    return knock if conditions.network else from_inside(execute, port)
 
 
 def _client_settings(docker_host: str | None) -> dict[str, Any]:

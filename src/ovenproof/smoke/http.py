@@ -23,11 +23,24 @@ Execute: TypeAlias = Callable[[list[str]], tuple[int | None, bytes]]
 """Runs a program in a container: (exit code, what it printed)."""
 
 
-def through_port(host: str, port: int, *, timeout_s: float = 120) -> Send:
-    """Over the network, a new connection each time. No proxy is asked."""
+def through_port(*addresses: tuple[str, int], timeout_s: float = 120) -> Send:
+    """Over the network, a new connection each time, to the first address where one is accepted.
+
+    No proxy is asked.
+    """
+
+    def connect() -> http.client.HTTPConnection:
+        for host, port in addresses[:-1]:
+            connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+            try:
+                connection.connect()
+            except OSError:
+                continue
+            return connection
+        return http.client.HTTPConnection(*addresses[-1], timeout=timeout_s)
 
     def send(method: str, path: str, body: bytes | None) -> Answer:
-        connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        connection = connect()
         try:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             connection.request(method, path, body=body, headers=headers)

@@ -2,28 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from ovenproof.core.entry import Expectation
 from ovenproof.errors import ImageFailed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """What the model is known to answer, at temperature 0, to one question."""
-
-    prompt: str
-    equals: str | None = None
-    contains: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.equals is None) == (self.contains is None):
-            raise ValueError(
-                "an expectation says either what the answer equals or what it contains"
-            )
-
-    def met_by(self, answer: str) -> bool:
-        """White space around the answer does not count."""
-        if self.equals is not None:
-            return answer.strip() == self.equals.strip()
-        return self.contains is not None and self.contains in answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def _family(method: object) -> str | None:
 
 def _config(data: bytes) -> dict[str, Json]:
     try:
-        found = json.loads(data, parse_float=str)
+        found = json.loads(data, parse_float=str, parse_constant=str)
     except ValueError as error:
         raise BadFile("this is not valid JSON", subject="config.json", got=str(error)) from error
     if not isinstance(found, dict):
@@ -102,7 +102,7 @@ def _parameters(stream: BinaryIO, name: str, size: int) -> "Counter[str]":
     if not 2 <= length <= min(_HEADER_LIMIT, size - 8):
         raise WrongBytes("this is not a safetensors file", subject=name, got=f"{size} bytes")
     try:
-        header = json.loads(stream.read(length))
+        header = json.loads(stream.read(length), parse_float=str, parse_constant=str)
         header.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         counted = Counter[str]()

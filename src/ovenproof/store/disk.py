@@ -17,6 +17,16 @@ from ovenproof.errors import NoAccess, NoSpace
 
 PREFIX = ".ovenproof-draft-"
 """Unmistakably ours: an archive's draft lies in a folder of the user's, and is swept from there."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,  # a file where a folder should be made
+    errno.EISDIR,
+)
+
 Write: TypeAlias = Callable[[bytes], object]
 
 
@@ -26,11 +36,11 @@ def writing_to(root: Path, *, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in _FULL:
             raise NoSpace(
                 "there is no room left on the disk", subject=root, got=error.strerror, hint=hint
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno in _REFUSED:
             raise NoAccess(
                 "this place cannot be written", subject=root, got=error.strerror, hint=hint
             ) from error

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,9 +61,9 @@ class Store:
                 )
         except (FileNotFoundError, NotADirectoryError):
             return False
+        if found.digest != content.digest:
+            path.unlink(missing_ok=True)
         if found != content:
-            with suppress(FileNotFoundError):
-                path.unlink()
             return False
         self._proven.add(content.digest)
         return True

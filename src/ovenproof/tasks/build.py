@@ -64,6 +64,7 @@ def build(
         say(f"size    {size(image.size)} in {len(image.layers)} layers")
         if written is not None:
             say(f"place   {written.place} ({size(written.moved)} moved)")
-            say(f"use     {written.use if written.use != 'run' else bake.run_line}")
+            by_run = written.use.startswith("docker run ")  # by itself it lacks what vLLM needs
+            say(f"use     {bake.run_line if by_run else written.use}")
     if json:
         answer(results)

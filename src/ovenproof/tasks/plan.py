@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         "model": "entry to plan; may be given several times",
         "all": "plan every entry",
         "output": "layout:DIR, archive:FILE, docker or none; as in build",
-        "locked": "refuse to lock what is not locked yet",
+        "locked": "refuse what is not locked yet",
         "json": "for machines",
     },
 )
@@ -33,17 +33,17 @@ def plan(
     locked: bool = False,
     json: bool = False,
 ) -> None:
-    """Show the layers of an image, what is known of them, and the bytes that a build would move."""
+    """Show the layers of an image, what is known of them, and what a build would move."""
     show(model, everything=all, output=output, locked=locked, as_json=json)
 
 
 def show(model: list[str], *, everything: bool, output: str, locked: bool, as_json: bool) -> None:
-    """What `plan` does, and `build --dry` too."""
+    """What `plan` does, and `build --dry` too: weights are looked at, but nothing is locked."""
     from ovenproof.build import prepare
     from ovenproof.tasks.outputs import choose
     from ovenproof.tasks.screen import progress
 
-    here = project()
+    here = project(saves=False)
     where = choose(output)
     plans = []
     with progress(quiet=as_json) as listener:

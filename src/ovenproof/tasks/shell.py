@@ -70,11 +70,11 @@ def answer(value: object) -> None:
     print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))  # noqa: T201
 
 
-def project() -> "Project":
-    """The project that the current folder belongs to."""
+def project(*, saves: bool = True) -> "Project":
+    """The project that the current folder belongs to; `saves` says whether it may write locks."""
     from ovenproof.project import Project
 
-    return Project.find(Path.cwd(), packaged=packaged_images())
+    return Project.find(Path.cwd(), packaged=packaged_images(), saves=saves)
 
 
 def packaged_images() -> Path:

@@ -21,6 +21,8 @@ from ovenproof.errors import BadFile, WrongBytes
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _READ = 1 << 16
 _ENCRYPTED, _UTF8 = 0x1, 0x800
+_UNREADABLE = (zipfile.BadZipFile, NotImplementedError, struct.error, EOFError)
+"""What `zipfile` raises over a damaged directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as opened:
                 infos = opened.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (*_UNREADABLE, OSError, ValueError) as error:
             raise BadFile(
                 "this is not a wheel that can be read", subject=self.name, got=error
             ) from error
@@ -218,6 +220,8 @@ def _member(name: str, info: zipfile.ZipInfo) -> Member:
         raise _refusal(name, path, f"compression method {info.compress_type}")
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
         raise _refusal(name, path, "two sizes")
+    if info.header_offset < 0:
+        raise _refusal(name, path, "a place before the archive")
     return Member(
         path=path,
         size=info.file_size,

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import (
+    BadFile,
     LockAgain,
     MissingTool,
     NoAccess,
@@ -45,7 +46,16 @@ class Wanted:
 
     @classmethod
     def of(cls, wheel: LockedWheel, index: str | None) -> "Wanted":
-        pin = Pin(canonicalize_name(wheel.distribution), wheel.version, (wheel.content.digest,))
+        try:
+            name, version, _build, _tags = parse_wheel_filename(wheel.filename)
+        except InvalidWheelFilename as error:
+            raise BadFile(
+                "a lock names a wheel that is none",
+                subject=wheel.filename,
+                got=error,
+                hint="restore the lock, or lock again",
+            ) from error
+        pin = Pin(name, str(version), (wheel.content.digest,))
         return cls(pin=pin, locked=wheel, index=index)
 
 

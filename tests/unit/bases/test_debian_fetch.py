@@ -13,7 +13,7 @@ from ovenproof.bases.debian_fetch import fetch
 from ovenproof.core.digest import Content
 from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, Several, TryAgain, WrongBytes
-from ovenproof.events import Advanced, Event, Noted
+from ovenproof.events import Advanced, Event, Finished, Noted
 from ovenproof.store.store import Store
 
 BODY = bytes(range(256)) * 2000
@@ -23,7 +23,7 @@ NO_WAIT = (0.0, 0.0)
 class Mirror:
     """A mirror that does what it is told, and remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str | None]] = []
         self.codes: list[int] = []
@@ -42,7 +42,7 @@ class Mirror:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/debian"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -265,6 +265,31 @@ def test_a_closed_mirror_is_passed_over(new_mirror: Callable[[], Mirror], store:
     run(store, closed, good, debs=(deb,))
 
     assert store.verify(deb.content)
+
+
+def test_a_mirror_that_is_down_is_not_asked_again_for_every_package(
+    new_mirror: Callable[[], Mirror], store: Store
+) -> None:
+    closed = new_mirror()
+    closed.close()
+    with ExitStack() as stack:
+        risen: list[Mirror] = []
+
+        def rise(event: Event) -> None:
+            if isinstance(event, Finished) and not risen:
+                risen.append(Mirror(closed.server.server_port))
+                stack.callback(risen[0].close)
+
+        with pytest.raises(TryAgain, match=r"`a .*, b .*`"):
+            fetch(
+                [locked("a", b"a"), locked("b", b"b")],
+                store,
+                mirrors={"debian": [closed.url]},
+                listener=rise,
+                jobs=1,
+                waits_s=NO_WAIT,
+            )
+        assert risen[0].asked == []
 
 
 def test_a_refusal_is_told_without_the_password(mirror: Mirror, store: Store) -> None:

@@ -116,6 +116,7 @@ def test_users_groups_and_links_are_written(make_deb: MakeDeb, store: Store) -> 
     assert text(root, "etc/group") == "root:x:0:\n"
     assert "hosts:     files dns\n" in text(root, "etc/nsswitch.conf")
     assert root.getmember("usr/bin/python3").linkname == "python3.11"
+    assert root.getmember("var/run").linkname == "/run"
 
 
 def test_a_user_cannot_smuggle_in_a_second_line() -> None:
@@ -352,8 +353,9 @@ def test_a_file_opened_by_its_digest_ends_where_it_ends(make_deb: MakeDeb, store
 
 
 def test_the_bytes_depend_on_neither_order_nor_umask(make_deb: MakeDeb, tmp_path: Path) -> None:
-    one = make_deb([("file", "./a", "a", 0o755), ("file", "./z", "z")], name="one")
-    two = make_deb([("file", "./b", "b"), ("dir", "./d/", "", 0o700)], name="two")
+    # Both have `b`: the one as another name of `a`.
+    one = make_deb([("file", "./a", "a", 0o755), ("hardlink", "./b", "./a")], name="one")
+    two = make_deb([("file", "./b", "a", 0o755), ("dir", "./d/", "", 0o700)], name="two")
 
     before = os.umask(0o077)
     try:
@@ -371,7 +373,7 @@ def test_the_key_changes_with_each_field_of_the_spec() -> None:
         RootSpec(users=(ROOT,)),
         RootSpec(groups=()),
         RootSpec(directories={}),
-        RootSpec(links={}),
+        RootSpec(links={"x": "y"}),
         RootSpec(setuid=("bin/su",)),
         RootSpec(drop=()),
         RootSpec(keep=()),

@@ -15,6 +15,7 @@ from ovenproof.core.layer import (
     Recipe,
     Symlink,
     check_path,
+    member,
     recipe,
 )
 
@@ -124,6 +125,15 @@ def test_a_hard_link_needs_an_earlier_file_of_the_layer(others: list[Entry]) -> 
     target = others[0].path if others else "nowhere"
     with pytest.raises(ValueError, match="hard link to no earlier file"):
         recipe([*others, Hardlink(path="m", target=target)])
+
+
+def test_a_hard_link_repeats_the_mode_of_its_file() -> None:
+    """Docker gives the file the mode of the last header that names it: 0644 would end a program."""
+    program = File(path="a", body=HELLO, mode=0o755)
+    made = recipe([program, Hardlink(path="b", target="a", mode=0o755)])
+    assert [member(entry).mode for entry in made.entries] == [0o755, 0o755]
+    with pytest.raises(ValueError, match="not the mode of its file"):
+        recipe([program, Hardlink(path="b", target="a")])
 
 
 @pytest.mark.parametrize("target", ["", "a\0b"])

@@ -88,7 +88,7 @@ def bake(
     (folder / "launch.py").write_bytes(launcher())
     (folder / "serve.json").write_bytes(
         serve_json(
-            arguments=arguments,
+            arguments=("--model", str(folder / "model"), *arguments),
             options=OPTIONS,
             program=program or (sys.executable, str(folder / "fake.py")),
             model_path=str(folder / "model"),

@@ -15,8 +15,10 @@ OPTIONS = (
 )
 
 
-def test_the_file_is_canonical_and_starts_with_the_model() -> None:
-    data = serve_json(arguments=("--port", "8000"), options=OPTIONS, program=("p",))
+def test_the_file_is_canonical() -> None:
+    data = serve_json(
+        arguments=("--model", "/model", "--port", "8000"), options=OPTIONS, program=("p",)
+    )
     assert json.loads(data) == {
         "program": ["p"],
         "arguments": ["--model", "/model", "--port", "8000"],
@@ -30,7 +32,9 @@ def test_the_file_is_canonical_and_starts_with_the_model() -> None:
         "shm_bytes": 167772160,
     }
     assert b" " not in data
-    assert data == serve_json(arguments=["--port", "8000"], options=list(OPTIONS), program=["p"])
+    assert data == serve_json(
+        arguments=["--model", "/model", "--port", "8000"], options=list(OPTIONS), program=["p"]
+    )
 
 
 @pytest.mark.parametrize("arguments", [("--prot", "1"), ("--port",), ("--port", "1", "2")])

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from ovenproof.core.entry import Expectation
 from ovenproof.smoke.ask import Disagreed, ask, events
 from ovenproof.smoke.http import from_inside, through_port
-from ovenproof.smoke.report import Expectation, Subject
+from ovenproof.smoke.report import Subject
 
 ANSWER = "The capital of France is Paris."
 SUBJECT = Subject(
@@ -155,7 +156,7 @@ def serving(fault: str = "") -> Iterator[int]:
 def failed(fault: str) -> dict[str, str]:
     """The checks that fail, with what they say."""
     with serving(fault) as port:
-        checks = list(ask(SUBJECT, through_port("127.0.0.1", port, timeout_s=10)))
+        checks = list(ask(SUBJECT, through_port(("127.0.0.1", port), timeout_s=10)))
     assert tuple(check.name for check in checks) == ALL, "every check is made, whatever fails"
     return {check.name: check.detail for check in checks if not check.passed}
 
@@ -211,6 +212,16 @@ def test_a_container_without_a_network_is_asked_from_inside() -> None:
     assert [check for check in checks if not check.passed] == []
     with pytest.raises(ConnectionError, match="refused"):
         from_inside(execute, port, python=sys.executable)("GET", "/health", None)
+
+
+def test_the_first_address_that_accepts_is_asked() -> None:
+    with serving() as gone:
+        pass
+    with serving() as port:
+        send = through_port(("127.0.0.1", gone), ("127.0.0.1", port), timeout_s=10)
+        assert send("GET", "/v1/models", None).status == 200
+        send = through_port(("127.0.0.1", port), ("127.0.0.1", gone), timeout_s=10)
+        assert send("GET", "/v1/models", None).status == 200
 
 
 @pytest.mark.parametrize(

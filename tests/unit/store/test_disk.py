@@ -158,7 +158,7 @@ def test_a_full_disk_is_said_with_a_remedy(number: int) -> None:
     assert caught.value.subject == "/cache"
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST])
 def test_a_place_that_cannot_be_written_is_said_with_a_remedy(number: int) -> None:
     with pytest.raises(NoAccess, match="hint: ask"), writing_to(Path("/cache"), hint="ask"):
         fail(number)()

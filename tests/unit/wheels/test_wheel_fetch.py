@@ -10,6 +10,7 @@ import pytest
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import (
+    BadFile,
     LockAgain,
     MissingTool,
     NoAccess,
@@ -235,6 +236,15 @@ def test_big_wheels_travel_alone_and_small_ones_together() -> None:
     found = list(batches([*small[:3], big, *small[3:], apart]))
     assert found[:2] == [(big,), (apart,)]
     assert [len(batch) for batch in found[2:]] == [12, 12, 1]
+
+
+@pytest.mark.parametrize(
+    "filename",
+    ["toast.whl", "toast-1.0.zip", "toast-1.0\n--pre-py3-none-any.whl", "-r x-1-a-b-c.whl"],
+)
+def test_a_lock_that_names_no_wheel_is_refused(store: Store, filename: str) -> None:
+    with pytest.raises(BadFile, match="a lock names a wheel that is none"):
+        ask([LockedWheel(filename, Content.of(b"toast"))], store, NOBODY)
 
 
 @pytest.mark.parametrize(

