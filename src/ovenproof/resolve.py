@@ -92,7 +92,7 @@ class Resolver:
         stale = lock is not None and lock.fingerprint != fingerprint(entry.source_fingerprint())
         if lock is not None and not stale:
             if isinstance(source, Folder):
-                source.check(lock)
+                source.check(lock, entry.name, self.machine.listener)
             return lock, source
         if not may_lock:
             raise _not_locked("models.lock", entry.name, stale, "model")

@@ -6,7 +6,6 @@ directory of mode 0755 shadows the one that a lower layer has (/tmp would lose i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TypeAlias
 
 from ovenproof.core import tar
@@ -72,8 +71,8 @@ class Recipe:
             if name <= previous:
                 raise ValueError(f"out of order, or twice in one layer: {entry.path!r}")
             previous = name
-            parent = str(PurePosixPath(entry.path).parent)
-            if parent != "." and not isinstance(seen.get(parent), Directory):
+            parent = entry.path.rpartition("/")[0]
+            if parent and not isinstance(seen.get(parent), Directory):
                 raise ValueError(f"its parent is not a directory of this layer: {entry.path!r}")
             if isinstance(entry, Hardlink):
                 _check_link(entry, seen.get(entry.target))
@@ -107,11 +106,10 @@ def recipe(entries: Iterable[Entry], *, parents: dict[str, int] | None = None) -
     found = list(entries)
     named = {entry.path for entry in found}
     for entry in tuple(found):
-        for parent in PurePosixPath(entry.path).parents:
-            path = str(parent)
-            if path != "." and path not in named:
-                named.add(path)
-                found.append(Directory(path=path, mode=modes.get(path, 0o755)))
+        path = entry.path
+        while (path := path.rpartition("/")[0]) and path not in named:
+            named.add(path)
+            found.append(Directory(path=path, mode=modes.get(path, 0o755)))
     return Recipe(tuple(sorted(found, key=lambda entry: member(entry).path.encode())))
 
 

@@ -8,9 +8,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ovenproof.core.digest import Json
+from ovenproof.core.quantization import METHODS
 from ovenproof.errors import BadFile, OvenproofError, WrongBytes, raise_all
 
 _HEADER_LIMIT = 100_000_000
@@ -56,7 +57,7 @@ def check_claims(
     """Hold what an entry says against what the checkpoint says. Raises BadFile, all at once."""
     faults: list[OvenproofError] = []
     said = found.get("quantization")
-    if _family(quantization) != _family(said):
+    if not _agree(quantization, said):
         faults.append(
             BadFile(
                 "the entry and the checkpoint disagree about quantization",
@@ -79,17 +80,17 @@ def check_claims(
     raise_all(faults)
 
 
-def _family(method: object) -> str | None:
-    """awq_marlin is a kernel for awq checkpoints; the checkpoint itself says awq."""
-    if not isinstance(method, str):
-        return None
-    return method.removeprefix("auto_").removesuffix("_marlin")
+def _agree(quantization: str | None, said: object) -> bool:
+    """Whether a checkpoint that says this can be served as that (awq_marlin serves awq)."""
+    if quantization is None:
+        return said is None
+    return said in METHODS[quantization].checkpoint
 
 
 def _config(data: bytes) -> dict[str, Json]:
     try:
         found = json.loads(data, parse_float=str, parse_constant=str)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadFile("this is not valid JSON", subject="config.json", got=str(error)) from error
     if not isinstance(found, dict):
         raise BadFile("this is no model's config", subject="config.json", expected="an object")
@@ -104,11 +105,12 @@ def _parameters(stream: BinaryIO, name: str, size: int) -> "Counter[str]":
     try:
         header = json.loads(stream.read(length), parse_float=str, parse_constant=str)
         header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        counted = Counter[str]()
+        counted, end = Counter[str](), 0
         for tensor in header.values():
-            counted[str(tensor["dtype"])] += math.prod(tensor["shape"])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            dtype, elements, stop = _tensor(tensor)
+            counted[dtype] += elements
+            end = max(end, stop)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WrongBytes(
             "the header of a safetensors file cannot be read", subject=name, got=repr(error)
         ) from error
@@ -121,3 +123,11 @@ def _parameters(stream: BinaryIO, name: str, size: int) -> "Counter[str]":
             hint="fetch the file again",
         )
     return counted
+
+
+def _tensor(said: Mapping[str, Any]) -> tuple[str, int, int]:
+    """A tensor's dtype, its elements, and where its bytes end."""
+    shape, (start, stop) = said["shape"], said["data_offsets"]
+    if not all(type(number) is int and number >= 0 for number in (*shape, start, stop)):
+        raise ValueError(f"sizes that are no whole numbers: {said!r:.200}")
+    return str(said["dtype"]), math.prod(shape), stop

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from ovenproof.core import weights
 from ovenproof.core.content import Body, LocalFile
@@ -15,7 +15,15 @@ from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.layer import PROFILE
 from ovenproof.core.lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
-from ovenproof.errors import BadFile, WrongBytes
+from ovenproof.errors import (
+    BadFile,
+    LockAgain,
+    NoAccess,
+    OvenproofError,
+    TryAgain,
+    WrongBytes,
+    raise_all,
+)
 from ovenproof.events import Advanced, Finished, Listener, Started
 from ovenproof.sources.checkpoint import facts
 from ovenproof.sources.interface import Resolved
@@ -74,27 +82,54 @@ class Folder:
             }
         )
 
-    def check(self, lock: ModelLock) -> None:
-        """Refuse a folder that has visibly changed since it was locked. Reads no weights."""
-        for file in lock.files:
-            path = self.root / file.path
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise _changed(path, f"{file.size} bytes", error.strerror or "nothing") from error
-            known = self._seen.recall(path, self._purpose(file.path, file.pinned_by), status)
-            if status.st_size != file.size:
-                raise _changed(path, f"{file.size} bytes", f"{status.st_size} bytes")
-            if known is not None and known.digest != file.digest:
-                raise _changed(path, str(file.digest), str(known.digest))
+    def check(self, lock: ModelLock, name: str, listener: Listener) -> None:
+        """Refuse a folder that has changed since it was locked for the entry `name`.
+
+        Reads only what was touched since it was last hashed here. A folder that is not here has
+        not changed: what is locked is planned without it. Raises all faults at once.
+        """
+        if not os.path.lexists(self.root):
+            return
+        again = f"run `invoke lock --model {name}` to lock what is there now"
+        check = partial(self._check, again=again, listener=listener)
+        with ThreadPoolExecutor(self._jobs) as pool:
+            raise_all(fault for fault in pool.map(check, lock.files) if fault is not None)
+
+    def _check(self, file: LockedFile, *, again: str, listener: Listener) -> OvenproofError | None:
+        path = self.root / file.path
+        purpose = self._purpose(file.path, file.pinned_by)
+        expected: object = f"{file.size} bytes"
+        got: object
+        try:
+            got = f"{path.stat().st_size} bytes"
+        except OSError as error:
+            return LockAgain(
+                "a locked file of the weights is not there",
+                subject=path,
+                expected=expected,
+                got=error.strerror,
+                hint=f"bring it back, or {again}",
+            )
+        if got == expected and self._seen.knows(path, purpose):
+            expected, got = file.digest, self._digest(path, file.path, purpose, listener).digest
+        if got == expected:
+            return None
+        return WrongBytes(
+            "a file of the weights is not what was locked",
+            subject=path,
+            expected=f"{expected} (models.lock)",
+            got=got,
+            hint=again,
+        )
 
     def _sizes(self) -> dict[str, int]:
         if not self.root.is_dir():
-            link = " (a link to nowhere)" if self.root.is_symlink() else ""
+            found = "a file" if self.root.exists() else "nothing"
+            found = "a link to nowhere" if self.root.is_symlink() and found == "nothing" else found
             raise BadFile(
                 "the folder of the weights is not there",
                 subject=self.said,
-                got=f"nothing at {self.root}{link}",
+                got=f"{found} at {self.root}",
                 hint="mend `weights: {folder: …}`; a relative path counts from models.yaml",
             )
         sizes = {}
@@ -114,6 +149,7 @@ class Folder:
                 "a file of the weights cannot be read",
                 subject=path,
                 got="a link to nowhere" if path.is_symlink() else error.strerror,
+                hint="fetch what it should be, or remove it from the folder",
             ) from error
         return status.st_size if S_ISREG(status.st_mode) else -1
 
@@ -127,10 +163,11 @@ class Folder:
         )
 
     def _read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        with _opened(self.root / name) as stream:
+            return stream.read()
 
     def _start(self, name: str) -> BinaryIO:
-        return (self.root / name).open("rb")
+        return _opened(self.root / name)
 
     def _purpose(self, path: str, pinned_by: str) -> Json:
         """What was hashed: a file's own bytes, or the layer that holds it at its place."""
@@ -140,26 +177,31 @@ class Folder:
 
     def _lock(self, path: str, *, by_layer: bool, listener: Listener) -> LockedFile:
         place = self.root / path
+        size = place.stat().st_size
+        pinned_by: Literal["file", "layer"]
+        pinned_by = "layer" if by_layer and weights.is_big(size) else "file"
+        found = self._digest(place, path, self._purpose(path, pinned_by), listener)
+        return LockedFile(path=path, size=size, digest=found.digest, pinned_by=pinned_by)
+
+    def _digest(self, place: Path, path: str, purpose: Json, listener: Listener) -> Content:
+        """What was remembered of a file in this state, else what hashing it gives."""
         before = place.stat()
-        alone = by_layer and weights.is_big(before.st_size)
-        purpose = self._purpose(path, "layer" if alone else "file")
         found = self._seen.recall(place, purpose, before)
         if found is None:
-            found = self._hash(place, path, before.st_size, alone, listener)
-            if place.stat() != before and place.stat().st_mtime_ns != before.st_mtime_ns:
-                raise _changed(place, "a file that rests", "one that changed while it was read")
+            found = self._hash(place, path, before.st_size, purpose != "file", listener)
+            if place.stat().st_mtime_ns != before.st_mtime_ns:
+                raise TryAgain(
+                    "a file of the weights was changed while it was read",
+                    subject=place,
+                    hint="run the same command again when nobody writes there",
+                )
             self._seen.remember(place, purpose, before, found)
-        return LockedFile(
-            path=path,
-            size=before.st_size,
-            digest=found.digest,
-            pinned_by="layer" if alone else "file",
-        )
+        return found
 
     def _hash(self, place: Path, path: str, size: int, alone: bool, listener: Listener) -> Content:
         if not alone:
-            with place.open("rb", buffering=0) as stream:
-                digest = Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+            with _opened(place) as stream:
+                digest = Digest(hashlib.file_digest(stream, "sha256").hexdigest())  # type: ignore[arg-type]  # a BinaryIO reads
                 return Content(digest, size)
         listener(Started(name=path, total=size))
         made = weights.layer_recipe(self.model_path, [(path, LocalFile(place, size))])
@@ -170,11 +212,13 @@ class Folder:
         return found
 
 
-def _changed(path: Path, expected: str, got: str) -> WrongBytes:
-    return WrongBytes(
-        "the folder is not what was locked",
-        subject=path,
-        expected=expected,
-        got=got,
-        hint="run `invoke lock --model NAME` to lock what is there now",
-    )
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise NoAccess(
+            "a file of the weights cannot be read",
+            subject=path,
+            got=error.strerror,
+            hint="make it readable for the user who builds",
+        ) from error

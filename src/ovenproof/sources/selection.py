@@ -73,15 +73,23 @@ def _hugging_face_weights(top: list[str], read: Callable[[str], bytes], where: o
         ]
     try:
         named = sorted(set(json.loads(read(INDEX))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        others = [name for name in named if not name.endswith(".safetensors")]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(
             "the index of the weights cannot be read", subject=INDEX, where=where, got=repr(error)
         ) from error
+    if others:
+        raise BadFile(
+            "the index of the weights names files of another kind",
+            subject=_few(others),
+            where=where,
+            expected=f"*.safetensors ({INDEX})",
+        )
     missing = [name for name in named if name not in top]
     if missing:
         raise LockAgain(
             "the index of the weights names files that are not there",
-            subject=", ".join(str(name) for name in missing),
+            subject=", ".join(missing),
             where=where,
             expected=f"{len(named)} files ({INDEX})",
             got=f"{len(named) - len(missing)} of them",

@@ -28,6 +28,10 @@ class Seen:
             return None
         return found if text == _record(status, found) else None
 
+    def knows(self, path: Path, purpose: Json) -> bool:
+        """Whether the file was hashed here before, in whatever state it was then."""
+        return self._place(path, purpose).exists()
+
     def remember(self, path: Path, purpose: Json, status: os.stat_result, content: Content) -> None:
         """Remember it, for the state that the file had before it was read."""
         hint = "free space, or set OVENPROOF_CACHE to a folder that can be written"

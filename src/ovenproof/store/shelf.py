@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content
 from ovenproof.core.layer import Recipe
-from ovenproof.errors import NoAccess, WrongBytes
+from ovenproof.errors import LockAgain, NoAccess, WrongBytes
 
 
 class Absent(LookupError):
@@ -69,6 +69,14 @@ def open_local(file: LocalFile, offset: int) -> BinaryIO:
     """A local file from an offset; refused when it is not the size that was seen before."""
     try:
         stream = file.path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise LockAgain(
+            "a locked file of the weights is not there",
+            subject=file.path,
+            expected=f"{file.size} bytes (models.lock)",
+            got=error.strerror,
+            hint="bring it back; without it nothing but a plan can be made",
+        ) from error
     except OSError as error:
         raise NoAccess(
             "a file of the weights cannot be read", subject=file.path, got=error.strerror

@@ -2,6 +2,7 @@
 
 from invoke import Context
 
+from ovenproof.errors import OvenproofError, raise_all
 from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say, verb
 
 
@@ -38,13 +39,18 @@ def build(
 
     here = project()
     names = chosen(here, model, all)
-    where = choose(output)
+    where = choose(output, here.root)
     results = []
+    faults: list[OvenproofError] = []
     for name in names:
         with progress(quiet=json) as listener:
-            bake = prepare(here, machine(listener), name, may_lock=not locked)
-            image = bake.finish(bake.plan(), save=not locked)
-            written = bake.write(image, where) if where is not None else None
+            try:
+                bake = prepare(here, machine(listener), name, may_lock=not locked)
+                image = bake.finish(bake.plan(), save=not locked)
+                written = bake.write(image, where) if where is not None else None
+            except OvenproofError as fault:
+                faults.append(fault)
+                continue
         results.append(
             {
                 "name": name,
@@ -68,3 +74,4 @@ def build(
             say(f"use     {bake.run_line if by_run else written.use}")
     if json:
         answer(results)
+    raise_all(faults)

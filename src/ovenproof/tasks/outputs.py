@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 FORMS = "layout:DIR, archive:FILE, docker, or none"
 
 
-def choose(text: str) -> "Output | None":
+def choose(text: str, root: Path) -> "Output | None":
     """The output that the words mean; None for `none`. Raises BadCall or MissingTool.
 
-    Without words: the Docker engine if one answers, else a layout in `dist/`.
+    Without words: the Docker engine if one answers, else a layout in the project's `dist/`.
     """
     kind, _, place = text.partition(":")
     match kind:
@@ -33,7 +33,7 @@ def choose(text: str) -> "Output | None":
             try:
                 return _docker()
             except MissingTool:
-                return _layout("dist")
+                return _layout(os.path.relpath(root / "dist"))
         case _:
             raise BadCall("this is not an output", subject=f"--output {text}", expected=FORMS)
 

@@ -44,7 +44,7 @@ def show(model: list[str], *, everything: bool, output: str, locked: bool, as_js
     from ovenproof.tasks.screen import progress
 
     here = project(saves=False)
-    where = choose(output)
+    where = choose(output, here.root)
     plans = []
     with progress(quiet=as_json) as listener:
         for name in chosen(here, model, everything):

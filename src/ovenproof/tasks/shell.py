@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,9 +109,13 @@ def machine(listener: Listener = silent) -> "Machine":
     from ovenproof.wheels.pip import Pip
 
     root = cache_folder()
+    store, seen = Store(root), Seen(root)
+    with suppress(OSError):  # who may not tidy up may still build
+        store.sweep()
+        seen.sweep()
     return Machine(
-        store=Store(root),
-        seen=Seen(root),
+        store=store,
+        seen=seen,
         pip=Pip(environment=os.environ),
         debian_mirror=os.environ.get(DEBIAN_MIRROR),
         jobs=jobs(),

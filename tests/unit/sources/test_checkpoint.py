@@ -1,0 +1,214 @@
+"""What a checkpoint says of itself, and what is found out before anything is built from it."""
+
+import io
+import json
+import struct
+from typing import Any, BinaryIO
+
+import pytest
+
+from ovenproof.errors import BadFile, OvenproofError, Several, WrongBytes
+from ovenproof.sources.checkpoint import check_claims, facts
+
+CONFIG = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 8192, "dtype": "bf16"}
+
+
+def shard(*tensors: tuple[str, list[int], int], **metadata: str) -> bytes:
+    """A safetensors file: (dtype, shape, bytes) of each tensor, and zeros for the tensors."""
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    for number, (dtype, shape, size) in enumerate(tensors):
+        header[f"t{number}"] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    return with_header(json.dumps(header).encode(), end)
+
+
+def with_header(text: bytes, size: int = 0) -> bytes:
+    return struct.pack("<Q", len(text)) + text + bytes(size)
+
+
+GOOD = shard(("BF16", [2, 3], 12), ("F32", [], 4), format="pt")
+
+
+class Counting(io.BytesIO):
+    """Knows how far it was read."""
+
+    furthest = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        Counting.furthest = max(Counting.furthest, self.tell())
+        return data
+
+
+def ask(config: object = CONFIG, **files: bytes) -> dict[str, Any]:
+    def start(name: str) -> BinaryIO:
+        return Counting(files[name])
+
+    text = config if isinstance(config, bytes) else json.dumps(config).encode()
+    sizes = {name: len(data) for name, data in files.items()}
+    return dict(facts(text, sizes, read_start=start))
+
+
+def test_the_facts_of_a_checkpoint() -> None:
+    assert ask(a=GOOD, b=shard(("BF16", [10], 20))) == {
+        "architectures": ["LlamaForCausalLM"],
+        "parameters": 17,
+        "tensor dtypes": {"BF16": 16, "F32": 1},
+        "dtype": "bf16",
+        "context length": 8192,
+    }
+
+
+def test_no_weights_are_read() -> None:
+    Counting.furthest = 0
+    data = shard(("F32", [1000, 1000], 4_000_000))
+    ask(a=data)
+    assert Counting.furthest == len(data) - 4_000_000
+
+
+def test_older_configs_say_torch_dtype_and_others_nest_their_text_model() -> None:
+    assert ask({"torch_dtype": "float16"}, a=GOOD)["dtype"] == "float16"
+    nested = {
+        "architectures": ["X"],
+        "text_config": {
+            "dtype": "bfloat16",
+            "max_position_embeddings": 7,
+            "quantization_config": {"quant_method": "fp8"},
+        },
+    }
+    found = ask(nested, a=GOOD)
+    assert (found["dtype"], found["context length"], found["quantization"]) == ("bfloat16", 7, "fp8")
+
+
+def test_the_quantization_is_the_method_that_the_config_names() -> None:
+    assert ask({"quantization_config": {"quant_method": "awq"}}, a=GOOD)["quantization"] == "awq"
+    assert "quantization" not in ask({"quantization_config": None}, a=GOOD)
+
+
+def test_a_config_may_hold_floats_that_are_of_no_interest() -> None:
+    assert ask(b'{"rope_theta": 1e6, "eps": 1e-5, "inf": Infinity, "dtype": "x"}', a=GOOD)["dtype"]
+
+
+@pytest.mark.parametrize("config", [b"", b"{", b"[]", b"7", b"\xff", b"[" * 100_000])
+def test_a_config_that_is_none_is_said(config: bytes) -> None:
+    with pytest.raises(BadFile, match=r"config\.json"):
+        ask(config, a=GOOD)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"short",
+        bytes(8),
+        struct.pack("<Q", 1 << 60) + b"{}",
+        struct.pack("<Q", 100) + b"{}",
+        with_header(b"{"),
+        with_header(b"[]"),
+        with_header(b"7 "),
+        with_header(b"\xff\xff"),
+        with_header(b"[" * 100_000),
+        with_header(b'{"a": []}'),
+        with_header(b'{"a": {}}'),
+        with_header(b'{"a": {"dtype": "F32", "shape": [1]}}'),
+        with_header(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}', 4),
+        with_header(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "4"]}}', 4),
+        with_header(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4.0]}}', 4),
+        with_header(b'{"a": {"dtype": "F32", "shape": [0.5], "data_offsets": [0, 4]}}', 4),
+        with_header(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', 4),
+        with_header(b'{"a": {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}}', 4),
+        with_header(b'{"a": {"dtype": "F32", "shape": [999999999999, "x"], "data_offsets": [0, 4]}}'),
+    ],
+)
+def test_what_is_no_safetensors_file_is_named(data: bytes) -> None:
+    with pytest.raises(WrongBytes) as caught:
+        ask(**{"model.safetensors": data})
+    assert caught.value.subject == "model.safetensors"
+
+
+@pytest.mark.parametrize("change", [-1, 1, -16])
+def test_a_file_that_is_not_as_long_as_its_header_says_is_found(change: int) -> None:
+    data = GOOD + bytes(change) if change > 0 else GOOD[:change]
+    with pytest.raises(WrongBytes, match="not as long") as caught:
+        ask(a=data)
+    assert caught.value.expected == f"{len(GOOD)} bytes"
+    assert caught.value.got == f"{len(data)} bytes"
+
+
+def test_all_bad_files_are_named_at_once() -> None:
+    with pytest.raises(Several) as caught:
+        ask(a=b"bad", b=GOOD, c=GOOD[:-1])
+    assert [fault.subject for fault in caught.value.faults] == ["a", "c"]
+
+
+# What an entry claims
+
+
+def claim(
+    quantization: str | None, said: str | None, *, length: int | None = None
+) -> OvenproofError | None:
+    found: dict[str, Any] = {"context length": 2048}
+    if said is not None:
+        found["quantization"] = said
+    try:
+        check_claims(found, quantization=quantization, max_model_len=length, name="smol")
+    except OvenproofError as fault:
+        return fault
+    return None
+
+
+@pytest.mark.parametrize(
+    ("quantization", "said"),
+    [
+        (None, None),
+        ("awq", "awq"),
+        ("awq_marlin", "awq"),
+        ("auto_awq", "awq"),
+        ("gptq_marlin", "gptq"),
+        ("moe_wna16", "awq"),
+        ("moe_wna16", "gptq"),
+        ("modelopt_fp4", "modelopt"),
+        ("gpt_oss_mxfp4", "mxfp4"),
+        ("inc", "auto-round"),
+        ("compressed-tensors", "compressed-tensors"),
+        ("bitsandbytes", "bitsandbytes"),
+    ],
+)
+def test_a_method_goes_with_the_checkpoints_that_vllm_serves_with_it(
+    quantization: str | None, said: str | None
+) -> None:
+    assert claim(quantization, said) is None
+
+
+@pytest.mark.parametrize(
+    ("quantization", "said", "hint"),
+    [
+        (None, "awq", "write `quantization: awq`"),
+        ("gptq", "awq", "write `quantization: awq`"),
+        ("awq", None, "leave `quantization` out"),
+    ],
+)
+def test_a_wrong_claim_is_said_with_a_way_out(
+    quantization: str | None, said: str | None, hint: str
+) -> None:
+    fault = claim(quantization, said)
+    assert isinstance(fault, BadFile)
+    assert (fault.subject, fault.hint) == ("smol", hint)
+
+
+def test_a_context_that_the_model_does_not_have_is_refused() -> None:
+    assert claim(None, None, length=2048) is None
+    fault = claim(None, None, length=2049)
+    assert isinstance(fault, BadFile)
+    assert "2048" in str(fault.expected)
+
+
+def test_both_wrong_claims_are_said_at_once() -> None:
+    fault = claim("awq", None, length=9999)
+    assert isinstance(fault, Several)
+    assert len(fault.faults) == 2
+
+
+def test_what_a_checkpoint_does_not_say_is_not_held_against_the_entry() -> None:
+    check_claims({}, quantization=None, max_model_len=9999, name="smol")
