@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-import docker
 import pytest
+from docker.client import DockerClient
 from docker.errors import DockerException
 
 from ovenproof.core.action import Action
@@ -73,10 +73,10 @@ def make_image() -> MakeImage:
 
 
 @pytest.fixture(scope="session")
-def docker_client() -> Iterator[docker.DockerClient]:
+def docker_client() -> Iterator[DockerClient]:
     """A real engine: the one that DOCKER_HOST names, or the local one."""
     try:
-        client = docker.DockerClient.from_env(timeout=120)
+        client = DockerClient.from_env(timeout=120)
         client.ping()
     except DockerException as error:
         pytest.fail(f"no Docker engine answers: {error}")

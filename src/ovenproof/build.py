@@ -59,20 +59,21 @@ class Bake:
     def finish(self, plan: Plan, *, save: bool) -> Image:
         """Prove the layers that are not known yet; then there is an image.
 
-        With `save` the proofs go into the locks, so that nobody has to make them again.
+        With `save` all proofs go into the locks, also those that this store remembers, so that
+        nobody has to make them again, and so that the locks are the same wherever they are made.
         """
-        if plan.image is not None:
-            return plan.image
         proofs = self.oven.prove([planned.step for planned in plan.to_run])
         if save:
-            self._save(proofs)
-        finished = self.plan().image
+            known = {item.step.action.key: item.layer for item in plan.steps if item.layer}
+            self._save({**known, **proofs})
+        finished = plan.image or self.plan().image
         assert finished is not None
         return finished
 
     def write(self, image: Image, output: Output) -> Written:
         """Hand the image to an output; each layer's bytes are checked as they go by."""
         steps = {step.action.key: step for step in self.steps}
+        self.oven.fetch(steps[layer.action.key] for layer in output.lacks(image))
 
         def open_layer(layer: Layer) -> Iterator[bytes]:
             return self.oven.open(steps[layer.action.key], layer.content)

@@ -4,6 +4,7 @@ A flavour's lock holds its packages by digest; an entry's lock its weights. Both
 layers proven, so that whoever has the lock can write the manifest without one byte of them.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
@@ -118,11 +119,13 @@ class Resolver:
         big, small = weights_steps(
             entry, lock.files, below=len(below), supplies=source.supplies(lock)
         )
+        steps = (*below, *big, *small)
         known = {
             **weights.pinned(lock.files, entry.model_path),
-            **self._remembered((*big, *small)),
+            **self._remembered(steps),
+            **image_lock.layers,
         }
-        missing = [step for step in (*big, *small) if step.action.key not in known]
+        missing = [step for step in steps if step.action.key not in known]
         scene = Scene(
             machine=self.machine,
             flavour=files.flavour,
@@ -130,10 +133,13 @@ class Resolver:
             model_lock=lock,
             source=source,
         )
-        proofs = {**known, **Oven(scene).prove(missing)}
-        heavy = sum(proofs[step.action.key].size for step in big)
-        light = sum(content.size for content in image_lock.layers.values())
-        lock = replace(lock, order=_order(entry, heavy, light)).with_proofs(proofs)
+        found_layers = {**known, **Oven(scene).prove(missing)}
+
+        def proofs(of: Sequence[Step]) -> dict[Digest, Content]:
+            return {step.action.key: found_layers[step.action.key] for step in of}
+
+        order = _order(entry, weights_size=_total(proofs(big)), runtime_size=_total(proofs(below)))
+        lock = replace(lock, order=order).with_proofs(proofs((*big, *small)))
         self.project.save_model(entry.name, lock)
         return lock
 
@@ -218,7 +224,11 @@ def remembered(machine: Machine, steps: tuple[Step, ...]) -> dict[Digest, Conten
     return found
 
 
-def _order(entry: Entry, weights_size: int, runtime_size: int) -> Order:
+def _total(layers: Mapping[Digest, Content]) -> int:
+    return sum(content.size for content in layers.values())
+
+
+def _order(entry: Entry, *, weights_size: int, runtime_size: int) -> Order:
     if entry.order != "auto":
         return entry.order
     return "weights-first" if weights_size > runtime_size else "base-first"

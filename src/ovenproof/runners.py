@@ -15,7 +15,7 @@ from ovenproof.core.digest import Content, Digest
 from ovenproof.core.flavour import Flavour
 from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock
 from ovenproof.core.plan import Step, Supply
-from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.errors import OvenproofError, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started
 from ovenproof.sources.interface import Source
 from ovenproof.stack import DEBIAN, WHEELS, place, root_spec, target
@@ -154,7 +154,7 @@ class Oven:
 
     def prove(self, steps: Sequence[Step]) -> dict[Digest, Content]:
         """Hash the layers, several at a time, and remember what they are. All faults at once."""
-        fetch({supply for step in steps for supply in step.supplies}, self.scene)
+        self.fetch(steps)
         with ThreadPoolExecutor(self.scene.machine.jobs) as pool:
             found = list(pool.map(self._prove, steps))
         raise_all(item for item in found if isinstance(item, OvenproofError))
@@ -164,9 +164,27 @@ class Oven:
             if isinstance(item, Content)
         }
 
+    def fetch(self, steps: Iterable[Step]) -> None:
+        """Bring what these steps take, all at once rather than layer by layer."""
+        fetch({supply for step in steps for supply in step.supplies}, self.scene)
+
     def open(self, step: Step, layer: Content) -> Iterator[bytes]:
         """The bytes of a proven layer, checked again as they go by."""
-        return checked(read(self.prepare(step)), layer, f"the layer `{step.title}`")
+        try:
+            yield from checked(read(self.prepare(step)), layer, f"the layer `{step.title}`")
+        except WrongBytes as fault:
+            raise (
+                fault
+                if fault.hint
+                else WrongBytes(
+                    fault.what,
+                    subject=fault.subject,
+                    expected=fault.expected,
+                    got=fault.got,
+                    hint="what the layer is made of has changed, or the lock was: restore it, or run"
+                    " `invoke lock`",
+                )
+            ) from fault
 
     def _prove(self, step: Step) -> Content | OvenproofError:
         listener = self.scene.machine.listener

@@ -59,7 +59,7 @@ class InLayout:
         self._root = root / "layout"
 
     def _blob(self, descriptor: dict[str, Any]) -> bytes:
-        algorithm, _, hex_ = descriptor["digest"].partition(":")
+        algorithm, _, hex_ = str(descriptor["digest"]).partition(":")
         data = (self._root / "blobs" / algorithm / hex_).read_bytes()
         assert sha256(data) == hex_
         assert len(data) == descriptor["size"]
@@ -151,7 +151,9 @@ class FakeEngine:
             if chain in self.layers:
                 continue
             if path not in found:
-                yield {"error": f"open /var/lib/docker/tmp/import/{path}: no such file or directory"}
+                yield {
+                    "error": f"open /var/lib/docker/tmp/import/{path}: no such file or directory"
+                }
                 return
             if f"sha256:{sha256(found[path])}" != name:
                 yield {"error": f"invalid diffID for layer {number}"}
@@ -379,7 +381,9 @@ def test_only_the_layers_above_a_shared_beginning_travel(
     case = InDocker(tmp_path)
     for baked in (make_image(LOW, MIDDLE), make_image(LOW, HIGH), make_image(MIDDLE, LOW)):
         write(case, baked.image, baked, [])
-    low, middle, high = (sha256(b"".join(make_image(one).bytes.values())) for one in (LOW, MIDDLE, HIGH))
+    low, middle, high = (
+        sha256(b"".join(make_image(one).bytes.values())) for one in (LOW, MIDDLE, HIGH)
+    )
     assert case.engine.received == [{low, middle}, {high}, {middle, low}]
 
 

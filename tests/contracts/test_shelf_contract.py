@@ -38,7 +38,7 @@ def openers(root: Path) -> Shelf:
 
 
 def local_files(root: Path) -> Shelf:
-    table = {}
+    table: dict[Content, Callable[[int], BinaryIO]] = {}
     for number, data in enumerate((BREAD, b"crumb", b"")):
         path = root / str(number)
         path.write_bytes(data)
@@ -108,7 +108,9 @@ def test_several_shelves_ask_in_order_and_stop_at_the_first_that_knows(tmp_path:
             asked.append(self.name)
             return self.shelf.open(content, offset)
 
-    found = shelves([Named("a", Openers({})), Named("b", openers(tmp_path)), Named("c", Openers({}))])
+    found = shelves(
+        [Named("a", Openers({})), Named("b", openers(tmp_path)), Named("c", Openers({}))]
+    )
     found.open(CRUMB).close()
     assert asked == ["a", "b"]
 

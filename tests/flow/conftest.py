@@ -28,7 +28,7 @@ BIG = 33 << 20
 """From 32 MiB on, a file is a layer of its own."""
 PATIENCE_S = 120
 ALONE = """\
-import importlib, os, pkgutil, sys
+import encodings.cp437, importlib, os, pkgutil, sys
 import ovenproof
 for found in pkgutil.walk_packages(ovenproof.__path__, "ovenproof."):
     importlib.import_module(found.name)
@@ -131,10 +131,23 @@ class Project:
         (found,) = [item for key, item in named.items() if key.startswith(name)]
         return self.cache / "blobs/sha256" / found["digest"].removeprefix("sha256:")
 
-    def drafts(self) -> list[Path]:
+    def leftovers(self) -> list[Path]:
         """What unfinished work left, in the project and in the store."""
         left = [path for place in (self.root, self.cache) for path in place.rglob(".ovenproof-*")]
         return left + list((self.cache / "tmp").glob("*"))
+
+    def check_store(self) -> None:
+        """Everything in the store is what its name says."""
+        for path in (self.cache / "blobs/sha256").iterdir():
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+
+    def forget(self) -> None:
+        """Take back what was proven, so that every layer has to be made again."""
+        shutil.rmtree(self.cache / "actions", ignore_errors=True)
+        (self.root / "models.lock").unlink(missing_ok=True)
+        path = self.root / "images/tiny/image.lock"
+        lock = json.loads(path.read_text())
+        path.write_text(json.dumps({**lock, "layers": {}}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +406,7 @@ def spoil() -> Callable[[Path], None]:
         status = path.stat()
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
-        shutil.copymode(path, path.parent)
+        path.chmod(0o644)
         path.write_bytes(data)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 

@@ -39,7 +39,7 @@ RECIPES: dict[str, tuple[Entry, ...]] = {
     "a path that is too long": (File(path="/".join(["d" * 50] * 6), body=HELLO),),
     "a path that is not ASCII": (File(path="crème/brûlée", body=HELLO),),
     "a long link target": (Symlink(path="l", target="../" * 40 + "t"),),
-    "a link target that is not ASCII": (Symlink(path="l", target="brûlée"),),
+    "a link that is not ASCII": (Symlink(path="l", target="brûlée"),),
     "a tree": TREE,
 }
 SETTINGS = Settings(

@@ -35,7 +35,7 @@ DIGESTS = {
     "a path that is too long": "ff8b3d3d8d3d02bc64b757ac1cf712640f79b7ab8661fda8923d2873de3ab321",
     "a path that is not ASCII": "cb6d0110a4cb6b1bd343867b49cbb693aa6ecbecd51e7fb3500a3a41c95afeaf",
     "a long link target": "9f854312b442ff53053595c7a2a1145f1a9ce3de9a5c51502e6693cde9ccef43",
-    "a link target that is not ASCII": "00e6ff3014d2e02a860b0d55e7dfc19d2a3baf0cea4958282137ff808a7860df",
+    "a link that is not ASCII": "00e6ff3014d2e02a860b0d55e7dfc19d2a3baf0cea4958282137ff808a7860df",
     "a tree": "02a16c679e8e198b262b1aa41f358e8a346e1c1c3bc1947e1ea1dcb4072547f4",
     "the header of 60 GiB": "4e7daabc4328bc4eca206cb01cf2e2294ab074193619ec88f8bb765cce57676a",
     "an action's key": "230713b1dee2fd6f705367c1eb371b8ed89e57ca851617e583010993972a3d6d",

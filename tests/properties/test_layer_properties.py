@@ -46,9 +46,7 @@ TARGETS = st.one_of(
 )
 MODES = st.integers(0o400, 0o777) | st.sampled_from([0o1777, 0o2755, 0o4755, 0o7777])
 BODIES = st.binary(max_size=40) | st.sampled_from([511, 512, 513, 1024, 5000]).map(
-    lambda size: bytes(range(256)) * 20
-    if size == 5000
-    else (bytes(range(256)) * 4)[:size]
+    lambda size: bytes(range(256)) * 20 if size == 5000 else (bytes(range(256)) * 4)[:size]
 )
 
 
@@ -73,14 +71,11 @@ def trees(draw: st.DrawFn) -> list[Entry]:
     named = draw(st.sets(st.sampled_from(sorted(folders)))) if folders else set()
     entries: list[Entry] = [*leaves.values()]
     entries += [Directory(path=path, mode=draw(MODES) | 0o700) for path in sorted(named)]
-    files = [entry for entry in entries if isinstance(entry, File)]
-    if files and draw(st.booleans()):
-        target = draw(st.sampled_from(sorted(file.path for file in files)))
-        link = target + "~"  # of the same folder, so it comes after its target
-        if all(entry.path != link and not entry.path.startswith(link) for entry in entries):
-            if link not in folders:
-                mode = next(file.mode for file in files if file.path == target)
-                entries.append(Hardlink(path=link, target=target, mode=mode))
+    files = {entry.path: entry for entry in entries if isinstance(entry, File)}
+    target = draw(st.none() | st.sampled_from(sorted(files))) if files else None
+    link = f"{target}~"  # of the same folder, and after its target
+    if target is not None and link not in folders | leaves.keys():
+        entries.append(Hardlink(path=link, target=target, mode=files[target].mode))
     return draw(st.permutations(entries))
 
 
@@ -121,7 +116,9 @@ def test_entries_are_unique_and_in_order_and_come_after_their_folders(entries: l
 
 
 @given(trees(), st.randoms(use_true_random=False))
-def test_the_order_of_what_is_given_is_not_in_the_bytes(entries: list[Entry], random: object) -> None:
+def test_the_order_of_what_is_given_is_not_in_the_bytes(
+    entries: list[Entry], random: object
+) -> None:
     turned = list(entries)
     random.shuffle(turned)  # type: ignore[attr-defined]
     assert data_of(recipe(turned)) == data_of(recipe(entries))
@@ -350,6 +347,7 @@ MODEL_LOCKS = st.builds(
             digest=DIGESTS,
             pinned_by=st.sampled_from(["file", "layer"]),
         ),
+        min_size=1,
         max_size=3,
         unique_by=lambda file: file.path,
     ).map(lambda found: tuple(sorted(found))),

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
+from docker.client import DockerClient
 from docker.errors import APIError, ImageNotFound
 
 from ovenproof.core.content import Literal
@@ -49,9 +49,7 @@ def tool(name: str, *arguments: object) -> str:
     """Run a program; what it prints. A program that is missing fails the test."""
     path = shutil.which(name)
     assert path is not None, f"{name} is not installed"
-    done = subprocess.run(
-        [path, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([path, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -153,7 +151,7 @@ def test_umoci_unpacks_the_layout(layout: Path, tmp_path: Path) -> None:
 class Engine:
     """A real engine that counts what it is sent; what it was given is removed again."""
 
-    def __init__(self, client: docker.DockerClient) -> None:
+    def __init__(self, client: DockerClient) -> None:
         self.client = client
         self.api = self
         self.sent = 0
@@ -181,7 +179,7 @@ class Engine:
 
 
 @pytest.fixture
-def engine(docker_client: docker.DockerClient) -> Iterator[Engine]:
+def engine(docker_client: DockerClient) -> Iterator[Engine]:
     made = Engine(docker_client)
     yield made
     made.clean()

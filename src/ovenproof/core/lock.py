@@ -166,10 +166,14 @@ class ModelLock:
     @classmethod
     def read(cls, top: Reader) -> "ModelLock":
         order = top.choice("order", ("weights-first", "base-first"))
+        files = tuple(_read_file(item) for item in top.items("files"))
+        if not files or len({file.path for file in files}) != len(files):
+            paths = [file.path for file in files]
+            raise top.fault("files", "at least one file, and none twice", paths)
         return cls(
             fingerprint=top.digest("fingerprint"),
             origin=top.mapping("origin"),
-            files=tuple(_read_file(item) for item in top.items("files")),
+            files=files,
             facts=top.mapping("facts"),
             order="weights-first" if order == "weights-first" else "base-first",
             layers=_read_proofs(top),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.errors import BadFile
 
+_RESTORE = "the file was written by a program: restore it, or delete it and lock again"
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
@@ -31,13 +33,16 @@ class Reader:
                 object_pairs_hook=_each_key_once,
             )
         except (ValueError, RecursionError) as error:
-            raise BadFile("this is not valid JSON", subject=name, got=str(error)) from error
+            raise BadFile(
+                "this is not valid JSON", subject=name, got=str(error), hint=_RESTORE
+            ) from error
         if not isinstance(value, dict):
             raise BadFile(
                 "this is not what it should be",
                 subject=name,
                 expected="an object",
                 got=type(value).__name__,
+                hint=_RESTORE,
             )
         return cls(value, name)
 
@@ -49,7 +54,7 @@ class Reader:
             where=self.name,
             expected=expected,
             got=repr(got),
-            hint="the file was written by a program: restore it, or delete it and lock again",
+            hint=_RESTORE,
         )
 
     def has(self, key: str) -> bool:

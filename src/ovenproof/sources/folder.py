@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 from ovenproof.core import weights
 from ovenproof.core.content import Body, LocalFile
 from ovenproof.core.digest import Content, Digest, Json
-from ovenproof.core.layer import PROFILE
+from ovenproof.core.layer import PROFILE, check_path
 from ovenproof.core.lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
 from ovenproof.errors import (
@@ -54,6 +54,8 @@ class Folder:
         chosen = select(
             tuple(sizes), read=self._read, remote_code=self.remote_code, where=self.said
         )
+        for path in chosen.paths:
+            _check_name(path)
         found = self._facts(chosen, sizes)
         big = sum(weights.is_big(sizes[path]) for path in chosen.paths)
         lock = partial(self._lock, by_layer=big <= PINNED_BY_LAYER_LIMIT, listener=listener)
@@ -102,6 +104,8 @@ class Folder:
         got: object
         try:
             got = f"{path.stat().st_size} bytes"
+        except PermissionError as error:
+            raise _unreadable(path, error) from error
         except OSError as error:
             return LockAgain(
                 "a locked file of the weights is not there",
@@ -133,7 +137,7 @@ class Folder:
                 hint="mend `weights: {folder: …}`; a relative path counts from models.yaml",
             )
         sizes = {}
-        for place, folders, names in os.walk(self.root):
+        for place, folders, names in os.walk(self.root, onerror=_refuse):
             folders.sort()
             for name in sorted(names):
                 path = Path(place, name)
@@ -212,13 +216,33 @@ class Folder:
         return found
 
 
+def _check_name(path: str) -> None:
+    try:
+        check_path(path)
+    except ValueError as error:
+        raise BadFile(
+            "a file of the weights has a name that no image can hold",
+            subject=ascii(path),
+            got=error,
+            hint="rename it, or remove it from the folder",
+        ) from error
+
+
 def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise NoAccess(
-            "a file of the weights cannot be read",
-            subject=path,
-            got=error.strerror,
-            hint="make it readable for the user who builds",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: object, error: OSError) -> NoAccess:
+    return NoAccess(
+        "the weights cannot be read",
+        subject=path,
+        got=error.strerror,
+        hint="make them readable for the user who builds",
+    )
+
+
+def _refuse(error: OSError) -> None:
+    raise _unreadable(error.filename, error) from error

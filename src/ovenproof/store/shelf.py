@@ -79,7 +79,10 @@ def open_local(file: LocalFile, offset: int) -> BinaryIO:
         ) from error
     except OSError as error:
         raise NoAccess(
-            "a file of the weights cannot be read", subject=file.path, got=error.strerror
+            "the weights cannot be read",
+            subject=file.path,
+            got=error.strerror,
+            hint="make them readable for the user who builds",
         ) from error
     size = stream.seek(0, 2)
     if size != file.size:

@@ -4,9 +4,12 @@ A verb is a function that raises or returns. Here errors become text and exit co
 sentence.
 """
 
+import errno
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -16,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, Task
 from invoke.exceptions import Exit
 
-from ovenproof.errors import BadCall, OvenproofError, Several
-from ovenproof.events import Listener, silent
+from ovenproof.errors import BadCall, NoAccess, NoSpace, OvenproofError, Several
+from ovenproof.events import Event, Listener, silent
 
 if TYPE_CHECKING:
     from ovenproof.project import Project
@@ -50,10 +53,21 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
             except BrokenPipeError as error:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise Exit(code=0) from error
+            except OSError as error:
+                fault = refused(error)
+                print(fault.text(), file=sys.stderr)  # noqa: T201
+                raise Exit(code=fault.exit_code) from error
 
         return Task(told, auto_shortflags=False, **options)
 
     return wrap
+
+
+def refused(error: OSError) -> OvenproofError:
+    """What the operating system would not do, where nobody said it better."""
+    kinds = {errno.ENOSPC: NoSpace, errno.EDQUOT: NoSpace, errno.EACCES: NoAccess}
+    kind = kinds.get(error.errno or 0, OvenproofError)
+    return kind("the operating system refuses", subject=error.filename, got=error.strerror or error)
 
 
 def exit_code(error: OvenproofError) -> int:
@@ -62,13 +76,14 @@ def exit_code(error: OvenproofError) -> int:
 
 
 def say(text: str) -> None:
-    """A result, for a person."""
-    print(text)  # noqa: T201
+    """A result, for a person; letters that the terminal does not know are spelt out."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
 
 
 def answer(value: object) -> None:
-    """A result, for a machine."""
-    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))  # noqa: T201
+    """A result, for a machine: ASCII, whatever its terminal thinks of other letters."""
+    print(json.dumps(value, indent=2, sort_keys=True))  # noqa: T201
 
 
 def project(*, saves: bool = True) -> "Project":
@@ -119,8 +134,29 @@ def machine(listener: Listener = silent) -> "Machine":
         pip=Pip(environment=os.environ),
         debian_mirror=os.environ.get(DEBIAN_MIRROR),
         jobs=jobs(),
-        listener=listener,
+        listener=interruptible(listener),
     )
+
+
+def interruptible(listener: Listener) -> Listener:
+    """The same listener; after Ctrl-C it stops whoever speaks to it, in whatever thread.
+
+    Otherwise a thread that hashes 60 GB would first come to its end.
+    """
+    stop = threading.Event()
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    def hear(event: Event) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        listener(event)
+
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
+    return hear
 
 
 def chosen(project: "Project", models: list[str], everything: bool) -> list[str]:

@@ -13,7 +13,7 @@ A, B = Digest.of(b"a"), Digest.of(b"b")
 
 def test_the_key_is_the_digest_of_the_four_fields() -> None:
     action = Action(kind="weights", version=3, inputs={"x": A}, parameters={"profile": 1})
-    text = '{"inputs":{"x":"%s"},"kind":"weights","parameters":{"profile":1},"version":3}' % A
+    text = f'{{"inputs":{{"x":"{A}"}},"kind":"weights","parameters":{{"profile":1}},"version":3}}'
     assert action.key == Digest.of(text.encode())
 
 

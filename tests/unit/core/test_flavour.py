@@ -75,7 +75,7 @@ def test_a_wrong_value_is_named_with_its_line(old: str, new: str, subject: str, 
     assert found.subject == subject
     assert f"images/cpu/image.yaml:{line}:" in str(found.where)
     assert found.excerpt is not None
-    assert new.split(": ")[-1].strip("[]") in found.excerpt
+    assert new.rpartition(": ")[2].strip("[]") in found.excerpt
 
 
 def test_an_unknown_field_is_named_with_its_line() -> None:

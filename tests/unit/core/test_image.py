@@ -104,7 +104,7 @@ def test_every_setting_is_in_the_digest(changed: Settings) -> None:
 def test_the_order_of_layers_is_in_the_digest_and_the_order_of_settings_is_not() -> None:
     a, b = layer(b"a"), layer(b"b")
     assert image(a, b).digest != image(b, a).digest
-    turned = replace(SETTINGS, environment=dict(reversed(SETTINGS.environment.items())))
+    turned = replace(SETTINGS, environment=dict(reversed(list(SETTINGS.environment.items()))))
     assert image(a, settings=turned).digest == image(a).digest
 
 

@@ -170,6 +170,8 @@ def test_a_fault_in_an_image_lock_is_named_by_its_keys(
         (lambda m: m.update(order="auto"), "order"),
         (lambda m: m.pop("origin"), "origin"),
         (lambda m: m.update(facts=[]), "facts"),
+        (lambda m: m.update(files=[]), "files"),
+        (lambda m: m["files"].append(m["files"][0]), "files"),
         (lambda m: m["files"][0].pop("digest"), "files[0].digest"),
         (lambda m: m["files"][1].update(layer="sha256:"), "files[1].layer"),
         (lambda m: m["files"][0].update(path="../config.json"), "files[0].path"),
@@ -190,6 +192,6 @@ def test_a_fault_in_a_models_lock_is_named_by_its_keys(
 
 
 def test_every_fault_says_what_helps() -> None:
-    with pytest.raises(BadFile, match="hint: .*lock again") as caught:
+    with pytest.raises(BadFile, match=r"hint: .*lock again") as caught:
         model(lambda m: m.pop("order"))
     assert caught.value.expected is not None

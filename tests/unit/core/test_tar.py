@@ -9,8 +9,8 @@ from ovenproof.core import tar
 from ovenproof.core.tar import Member, header, padding
 
 
-def file(path: str, **fields: int) -> Member:
-    return Member(path=path, kind=tar.FILE, mode=0o644, **fields)
+def file(path: str, size: int = 0) -> Member:
+    return Member(path=path, kind=tar.FILE, mode=0o644, size=size)
 
 
 def read(member: Member) -> tarfile.TarInfo:
@@ -113,7 +113,7 @@ def test_a_directory_keeps_its_slash_however_long_it_is() -> None:
 
 
 def test_the_prefix_never_takes_a_directorys_last_slash() -> None:
-    """`name` would be empty, and a reader that joins prefix and name would see a path to nothing."""
+    """`name` would be empty, and a reader that joins the two would see a path to nothing."""
     path = "n" * 100 + "/"
     assert has_pax(Member(path=path, kind=tar.DIRECTORY, mode=0o755))
     assert read(Member(path=path, kind=tar.DIRECTORY, mode=0o755)).name == "n" * 100

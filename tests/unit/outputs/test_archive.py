@@ -32,6 +32,9 @@ def members(data: bytes) -> dict[str, bytes]:
             reader = archive.extractfile(item)
             found[item.name] = b"" if reader is None else reader.read()
         assert len(found) == len(archive.getmembers())
+        last = archive.getmembers()[-1]
+        end = last.offset_data + -(-last.size // 512) * 512
+        assert data[end:] == bytes(1024)
         return found
 
 
@@ -68,9 +71,7 @@ def test_the_archive_is_a_layout_with_dockers_manifest(
     assert str(path) in written.use
 
 
-def test_an_archive_is_all_layers_each_time(
-    tmp_path: Path, make_image: Callable[..., Any]
-) -> None:
+def test_an_archive_is_all_layers_each_time(tmp_path: Path, make_image: Callable[..., Any]) -> None:
     baked = make_image(LOW, HIGH)
     archive = Archive(tmp_path / "out.tar")
     archive.write(baked.image, "repo:a", baked.open, silent)
@@ -87,7 +88,9 @@ def test_a_layer_that_lies_twice_in_the_stack_is_once_in_the_archive(
     baked = make_image(LOW, HIGH, LOW)
     layers = baked.image.layers
     found = members(
-        b"".join(stream(baked.image, "repo:a", Archive(Path()).lacks(baked.image), baked.open, silent))
+        b"".join(
+            stream(baked.image, "repo:a", Archive(Path()).lacks(baked.image), baked.open, silent)
+        )
     )
     legacy = json.loads(found["manifest.json"])[0]["Layers"]
     assert legacy == [f"blobs/sha256/{layer.content.digest.hex}" for layer in layers]

@@ -32,7 +32,8 @@ def index(root: Path) -> dict[str, Any]:
 
 def tags(root: Path) -> list[str]:
     return [
-        item["annotations"]["org.opencontainers.image.ref.name"] for item in index(root)["manifests"]
+        item["annotations"]["org.opencontainers.image.ref.name"]
+        for item in index(root)["manifests"]
     ]
 
 

@@ -78,7 +78,11 @@ def test_older_configs_say_torch_dtype_and_others_nest_their_text_model() -> Non
         },
     }
     found = ask(nested, a=GOOD)
-    assert (found["dtype"], found["context length"], found["quantization"]) == ("bfloat16", 7, "fp8")
+    assert (found["dtype"], found["context length"], found["quantization"]) == (
+        "bfloat16",
+        7,
+        "fp8",
+    )
 
 
 def test_the_quantization_is_the_method_that_the_config_names() -> None:
@@ -118,7 +122,9 @@ def test_a_config_that_is_none_is_said(config: bytes) -> None:
         with_header(b'{"a": {"dtype": "F32", "shape": [0.5], "data_offsets": [0, 4]}}', 4),
         with_header(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', 4),
         with_header(b'{"a": {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]}}', 4),
-        with_header(b'{"a": {"dtype": "F32", "shape": [999999999999, "x"], "data_offsets": [0, 4]}}'),
+        with_header(
+            b'{"a": {"dtype": "F32", "shape": [999999999999, "x"], "data_offsets": [0, 4]}}'
+        ),
     ],
 )
 def test_what_is_no_safetensors_file_is_named(data: bytes) -> None:

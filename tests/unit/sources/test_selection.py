@@ -15,9 +15,7 @@ def index_of(*names: object) -> bytes:
     return json.dumps({"weight_map": {f"tensor{n}": name for n, name in enumerate(names)}}).encode()
 
 
-def choose(
-    *paths: str, index: bytes = index_of(*SHARDS), remote_code: bool = False
-) -> Selection:
+def choose(*paths: str, index: bytes = index_of(*SHARDS), remote_code: bool = False) -> Selection:
     def read(name: str) -> bytes:
         assert name == INDEX, f"{name} was read"
         return index
@@ -59,6 +57,8 @@ def test_with_an_index_only_its_files() -> None:
         "training_args.bin",
         "picture.png",
         ".gitattributes",
+        ".hidden.json",
+        ".hidden.safetensors",
         ".cache/huggingface/config.json",
         "modeling_orion.py",
         "consolidated.safetensors.index.json",

@@ -84,18 +84,14 @@ def test_an_interruption_leaves_the_old_file_and_no_draft(
     assert drafts(tmp_path) == []
 
 
-def test_the_draft_of_a_living_process_stays(
-    tmp_path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_the_draft_of_a_living_process_stays(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     assert sweep(tmp_path) == 0
     assert len(drafts(tmp_path)) == 1
     holder.communicate("")
     assert (tmp_path / "file").read_bytes() == b"half"
 
 
-def test_the_draft_of_a_killed_process_goes(
-    tmp_path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_the_draft_of_a_killed_process_goes(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.kill()
     holder.wait()
     assert len(drafts(tmp_path)) == 1
@@ -124,7 +120,7 @@ def test_a_sweep_in_the_middle_of_a_write_takes_nothing_away(tmp_path: Path) -> 
         try:
             for number in range(100):
                 write_file(tmp_path / f"{name}{number}", [b"x"])
-        except BaseException as fault:  # noqa: BLE001
+        except BaseException as fault:
             faults.append(fault)
 
     def sweep_on() -> None:
@@ -152,13 +148,17 @@ def fail(number: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_said_with_a_remedy(number: int) -> None:
-    with pytest.raises(NoSpace, match="hint: free something") as caught:
-        with writing_to(Path("/cache"), hint="free something"):
-            fail(number)()
+    with (
+        pytest.raises(NoSpace, match="hint: free something") as caught,
+        writing_to(Path("/cache"), hint="free something"),
+    ):
+        fail(number)()
     assert caught.value.subject == "/cache"
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST])
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST]
+)
 def test_a_place_that_cannot_be_written_is_said_with_a_remedy(number: int) -> None:
     with pytest.raises(NoAccess, match="hint: ask"), writing_to(Path("/cache"), hint="ask"):
         fail(number)()

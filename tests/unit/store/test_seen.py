@@ -78,9 +78,7 @@ def test_a_file_that_was_replaced_is_not_the_same(seen: Seen, path: Path) -> Non
     assert seen.recall(path, "file", path.stat()) is None
 
 
-def test_a_flipped_bit_in_a_record_is_not_believed(
-    seen: Seen, path: Path, tmp_path: Path
-) -> None:
+def test_a_flipped_bit_in_a_record_is_not_believed(seen: Seen, path: Path, tmp_path: Path) -> None:
     seen.remember(path, "file", path.stat(), CONTENT)
     (record,) = records(tmp_path)
     good = record.read_bytes()

@@ -47,7 +47,7 @@ def flip(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-def run(program: str, *arguments: str, **options: object) -> "subprocess.Popen[str]":
+def run(program: str, *arguments: str) -> "subprocess.Popen[str]":
     """Another process that has the package in reach."""
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -224,11 +224,18 @@ def test_a_record_under_another_key_is_not_believed(store: Store) -> None:
 
 
 def test_a_temporary_folder_is_gone_afterwards_whatever_happened(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.temporary() as folder:
-        (folder / "deep").mkdir()
-        (folder / "deep" / "file").write_bytes(b"x")
-        raise ZeroDivisionError
-    assert not folder.exists()
+    seen: list[Path] = []
+
+    def fail() -> None:
+        with store.temporary() as folder:
+            seen.append(folder)
+            (folder / "deep").mkdir()
+            (folder / "deep" / "file").write_bytes(b"x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [folder.exists() for folder in seen] == [False]
 
 
 HOLD = """
@@ -249,7 +256,10 @@ with what as folder:
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_holds_is_not(
     store: Store,
 ) -> None:
-    with run(HOLD, str(store.root), "folder") as dead, run(HOLD, str(store.root), "folder") as alive:
+    with (
+        run(HOLD, str(store.root), "folder") as dead,
+        run(HOLD, str(store.root), "folder") as alive,
+    ):
         for process in (dead, alive):
             assert process.stdout is not None
             assert process.stdout.readline() == "holding\n"
@@ -280,7 +290,7 @@ def test_a_sweep_in_the_middle_of_an_add_takes_nothing_away(store: Store) -> Non
         try:
             for number in range(100):
                 store.add([f"{name}{number}".encode()])
-        except BaseException as fault:  # noqa: BLE001
+        except BaseException as fault:
             faults.append(fault)
 
     def sweep_on() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ovenproof.core.content import Literal, LocalFile
 from ovenproof.core.digest import Content
 from ovenproof.core.layer import File, recipe
-from ovenproof.errors import NoAccess, WrongBytes
+from ovenproof.errors import LockAgain, NoAccess, WrongBytes
 from ovenproof.store.shelf import Absent, Openers, Prepared
 from ovenproof.store.stream import CHUNK, checked, measure, read
 
@@ -34,9 +34,7 @@ class Recorded(io.BytesIO):
         return super().read(min(size, 70_000))
 
 
-def shelf_of(
-    data: bytes, opened: list[Recorded], content: Content = BIG
-) -> Openers:
+def shelf_of(data: bytes, opened: list[Recorded], content: Content = BIG) -> Openers:
     def opener(offset: int) -> BinaryIO:
         stream = Recorded(data, opened)
         stream.seek(offset)
@@ -135,11 +133,10 @@ def test_checked_nothing_is_nothing() -> None:
 def test_the_last_bytes_are_not_given_before_all_are_proven(last: list[bytes]) -> None:
     """Who counts the bytes of a promised size never gets to the end of wrong ones."""
     wrong = bytes([WEIGHTS[0] ^ 1]) + WEIGHTS[1:]
-    got = 0
+    stream = checked([wrong[:5000], wrong[5000:], *last], BIG, "the layer `w`")
+    assert next(stream) == wrong[:5000]
     with pytest.raises(WrongBytes, match="the layer `w`"):
-        for chunk in checked([wrong[:5000], wrong[5000:], *last], BIG, "the layer `w`"):
-            got += len(chunk)
-    assert got == 5000
+        next(stream)
 
 
 # Local files
@@ -169,6 +166,12 @@ def test_a_local_file_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_local_file_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NoAccess, match="No such file") as caught:
+    with pytest.raises(LockAgain, match="No such file") as caught:
         measure(layer_of(tmp_path / "gone", 10))
     assert caught.value.subject == str(tmp_path / "gone")
+
+
+def test_what_cannot_be_read_as_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoAccess, match="Is a directory") as caught:
+        measure(layer_of(tmp_path, 10))
+    assert caught.value.subject == str(tmp_path)

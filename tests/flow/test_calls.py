@@ -1,0 +1,84 @@
+"""Calls that cannot be understood, and catalogues that are wrong: said once, exactly, with a way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import Project
+
+NOT_NAMED = "error: no model is named\n"
+CALLS = [
+    (("build",), 2, NOT_NAMED),
+    (("build", "--model"), 2, NOT_NAMED),
+    (("build", "--model", ""), 2, NOT_NAMED),
+    (("plan", "--model", "--locked"), 2, NOT_NAMED),
+    (("build", "--model", "tny"), 2, "hint: did you mean `tiny`?"),
+    (("build", "--model", "tiny,nothing-like-it"), 2, "no such model in the catalogue"),
+    (("build", "--all", "--model", "tiny"), 2, "`--all` and `--model` cannot go together"),
+    (("build", "--all", "--output", "tarball:x"), 2, "layout:DIR, archive:FILE, docker, or none"),
+    (("build", "--all", "--output", "layout:"), 2, "this is not an output: `--output layout:`"),
+    (("build", "--all", "--output", "docker"), 10, "no Docker engine answers"),
+    (("build", "--all", "--locked"), 4, "hint: run `invoke lock --model tiny`"),
+    (("run", "--model", "tiny"), 4, "this model is not locked: `tiny` (models.lock)"),
+    (("test", "--model", "tiny", "--timeout", "soon"), 2, "a whole number from 1 on"),
+    (("lock", "--flavour", ""), 2, "--flavour has no name"),
+    (("lock", "--flavour", "tny"), 3, "hint: did you mean `tiny`?"),
+    (("check", "--only", "everything"), 2, "there is no such suite"),
+    (("biuld",), 1, "No idea what 'biuld' is!"),
+    (("build", "--modle", "tiny"), 1, "No idea what '--modle' is!"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "said"), CALLS, ids=lambda item: str(item)[:40])
+def test_a_wrong_call_is_told_and_does_nothing(
+    project: Project, words: tuple[str, ...], code: int, said: str
+) -> None:
+    before = sorted(project.root.rglob("*"))
+    done = project.run(*words)
+    assert done.code == code, done
+    assert said in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert sorted(project.root.rglob("*")) == before
+
+
+def test_a_setting_that_is_no_number_is_named(project: Project) -> None:
+    done = project.build(OVENPROOF_JOBS="many")
+    assert done.code == 2
+    assert "`OVENPROOF_JOBS many`" in done.err
+
+
+def test_a_folder_without_a_catalogue_says_what_is_missing(project: Project) -> None:
+    done = project.run("list", cwd=project.home)
+    assert done.code == 3
+    assert "there is no models.yaml here, nor in any folder above" in done.err
+
+
+def test_all_faults_of_a_catalogue_are_told_at_once(project: Project) -> None:
+    project.catalogue("  tiny:\n    weights: {folder: ./tiny}\n    prot: 1\n    port: 99999\n")
+    done = project.build()
+    assert done.code == 3
+    assert "models.yaml:7:5" in done.err
+    assert "hint: did you mean `port`?" in done.err
+    assert "models.yaml:8:11" in done.err
+    assert done.err.count("error: ") == 2
+
+
+def test_a_flavour_that_is_not_there_is_named_with_those_that_are(project: Project) -> None:
+    project.catalogue("  tiny:\n    weights: {folder: ./tiny}\n", flavour="tin")
+    done = project.build()
+    assert done.code == 3
+    assert "hint: did you mean `tiny`?" in done.err
+
+
+def test_an_option_that_vllm_does_not_have_is_found_before_anything_is_built(
+    project: Project,
+) -> None:
+    project.catalogue("  tiny:\n    weights: {folder: ./tiny}\n    args: {max-seqs: 4}\n")
+    done = project.build()
+    assert done.code == 3
+    assert "vLLM has no option `--max-seqs`" in done.err
+    assert not project.dist.root.exists()
