@@ -173,18 +173,9 @@ class Oven:
         try:
             yield from checked(read(self.prepare(step)), layer, f"the layer `{step.title}`")
         except WrongBytes as fault:
-            raise (
-                fault
-                if fault.hint
-                else WrongBytes(
-                    fault.what,
-                    subject=fault.subject,
-                    expected=fault.expected,
-                    got=fault.got,
-                    hint="what the layer is made of has changed, or the lock was: restore it, or run"
-                    " `invoke lock`",
-                )
-            ) from fault
+            if fault.hint is None:
+                fault.hint = "bring back what the layer was made of, or lock again: `invoke lock`"
+            raise
 
     def _prove(self, step: Step) -> Content | OvenproofError:
         listener = self.scene.machine.listener

@@ -27,19 +27,35 @@ import pytest
 BIG = 33 << 20
 """From 32 MiB on, a file is a layer of its own."""
 PATIENCE_S = 120
-ALONE = """\
-import encodings.cp437, importlib, os, pkgutil, sys
+WARM = """\
+import encodings.cp437, importlib, json, os, pkgutil, sys
 import ovenproof
 for found in pkgutil.walk_packages(ovenproof.__path__, "ovenproof."):
     importlib.import_module(found.name)
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
 from ovenproof.tasks import main
-sys.argv[0] = "ovenproof"
-main()
+
+for line in sys.stdin:
+    call = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(call["cwd"])
+        os.environ.clear()
+        os.environ.update(call["environment"])
+        for number, name in enumerate((os.devnull, call["out"], call["err"])):
+            os.dup2(os.open(name, os.O_RDWR), number)
+        if call["powerless"] and os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        sys.argv = ["ovenproof", *call["words"]]
+        main()
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""The console script as `nobody`, who may not be able to read the Python that it runs on."""
+"""The console script with its imports behind it: each call is a process of its own, at once.
+
+It can also become `nobody`, who may not be able to read the Python that it runs on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,42 @@ class Done:
         return line.split()[1]
 
 
+class Warm:
+    """One Python that makes the calls of all tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", WARM],
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(
+        self, words: Sequence[str], cwd: Path, environment: Mapping[str, str], powerless: bool
+    ) -> Done:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        files = {"out": self._folder / "out", "err": self._folder / "err"}
+        for path in files.values():
+            path.write_text("")
+        call = {
+            "words": words,
+            "cwd": str(cwd),
+            "environment": dict(environment),
+            "powerless": powerless,
+            **{name: str(path) for name, path in files.items()},
+        }
+        print(json.dumps(call), file=self._process.stdin, flush=True)
+        code = int(self._process.stdout.readline())
+        return Done(code, files["out"].read_text(), files["err"].read_text())
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A folder with models.yaml in it, a store beside it, and a home that is empty."""
@@ -69,11 +121,22 @@ class Project:
     root: Path
     cache: Path
     home: Path
+    warm: "Warm"
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *words: str, **options: Any) -> Done:
-        """`ovenproof WORDS`, to its end."""
-        process = self.start(*words, **options)
+    def run(
+        self, *words: str, cwd: Path | None = None, powerless: bool = False, **environment: str
+    ) -> Done:
+        """`ovenproof WORDS`, to its end. `powerless` is not root: whom a folder's mode stops."""
+        return self.warm.call(
+            words, cwd or self.root, {**self.environment, **environment}, powerless
+        )
+
+    def run_cold(
+        self, *words: str, program: Sequence[str] = (), umask: int = -1, **environment: str
+    ) -> Done:
+        """The same, from the start of a Python on."""
+        process = self.start(*words, program=program, umask=umask, **environment)
         try:
             out, err = process.communicate(timeout=PATIENCE_S)
         except BaseException:
@@ -82,22 +145,13 @@ class Project:
         return Done(process.returncode, out, err)
 
     def start(
-        self,
-        *words: str,
-        cwd: Path | None = None,
-        program: Sequence[str] = (),
-        powerless: bool = False,
-        umask: int = -1,
-        **environment: str,
+        self, *words: str, program: Sequence[str] = (), umask: int = -1, **environment: str
     ) -> "subprocess.Popen[str]":
-        """The same, under way. `powerless` is not root: whom a mode of a folder stops."""
-        scripts = Path(sys.executable).parent
-        command = [*program] or [str(scripts / "ovenproof")]
-        if powerless and os.geteuid() == 0:
-            command = [sys.executable, "-c", ALONE]
+        """The same, under way."""
+        command = [*program] or [str(Path(sys.executable).parent / "ovenproof")]
         return subprocess.Popen(
             [*command, *words],
-            cwd=cwd or self.root,
+            cwd=self.root,
             env={**self.environment, **environment},
             umask=umask,
             stdin=subprocess.DEVNULL,
@@ -119,6 +173,14 @@ class Project:
         """models.lock, read as any program would."""
         return json.loads((self.root / "models.lock").read_text())
 
+    def add_wheel(self, name: str, text: str) -> None:
+        """One more wheel in the store and in the flavour's lock."""
+        path = self.root / "images/tiny/image.lock"
+        lock = json.loads(path.read_text())
+        data = _wheel(name, "1.0", text)
+        wheel = {"filename": f"{name}-1.0-py3-none-any.whl", **_stored(self.cache, data)}
+        path.write_text(json.dumps({**lock, "wheels": [*lock["wheels"], wheel]}))
+
     @property
     def dist(self) -> "Layout":
         return Layout(self.root / "dist")
@@ -128,8 +190,8 @@ class Project:
         lock = json.loads((self.root / "images/tiny/image.lock").read_text())
         named = {wheel["filename"]: wheel for wheel in lock["wheels"]}
         named |= {deb["name"]: deb for deb in lock["debs"]}
-        (found,) = [item for key, item in named.items() if key.startswith(name)]
-        return self.cache / "blobs/sha256" / found["digest"].removeprefix("sha256:")
+        (digest,) = [str(item["digest"]) for key, item in named.items() if key.startswith(name)]
+        return self.cache / "blobs/sha256" / digest.removeprefix("sha256:")
 
     def leftovers(self) -> list[Path]:
         """What unfinished work left, in the project and in the store."""
@@ -141,9 +203,10 @@ class Project:
         for path in (self.cache / "blobs/sha256").iterdir():
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
-    def forget(self) -> None:
-        """Take back what was proven, so that every layer has to be made again."""
-        shutil.rmtree(self.cache / "actions", ignore_errors=True)
+    def forget(self, *, actions: bool = True) -> None:
+        """Take back what was locked and proven, so that every layer has to be made again."""
+        if actions:
+            shutil.rmtree(self.cache / "actions", ignore_errors=True)
         (self.root / "models.lock").unlink(missing_ok=True)
         path = self.root / "images/tiny/image.lock"
         lock = json.loads(path.read_text())
@@ -206,13 +269,23 @@ def folder() -> Iterator[Path]:
                 path.chmod(0o755)
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with tempfile.TemporaryDirectory(prefix="flow-") as name:
+        found = Warm(Path(name))
+        yield found
+        found.end()
+
+
 @pytest.fixture
-def make_project(folder: Path) -> MakeProject:
+def make_project(folder: Path, warm: Warm) -> MakeProject:
     """Makes a project by its name: always the same one, each with a store and a home."""
 
     def make(name: str = "project") -> Project:
         here = folder / name
-        project = Project(root=here / "repository", cache=here / "store", home=here / "home")
+        project = Project(
+            root=here / "repository", cache=here / "store", home=here / "home", warm=warm
+        )
         for place in (project.root, project.cache, project.home):
             place.mkdir(parents=True)
         project.environment.update(_environment(project))
@@ -242,7 +315,7 @@ def nobodys(project: Project) -> Project:
 def _environment(project: Project) -> dict[str, str]:
     nobody = "http://127.0.0.1:9"
     return {
-        "PATH": os.environ["PATH"],
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
         "HOME": str(project.home),
         "LANG": "C.UTF-8",
         "OVENPROOF_CACHE": str(project.cache),
@@ -357,10 +430,10 @@ def _stored(cache: Path, data: bytes) -> dict[str, Any]:
     return {"digest": f"sha256:{digest}", "size": len(data)}
 
 
-def _wheel(name: str, version: str) -> bytes:
+def _wheel(name: str, version: str, module: str = "") -> bytes:
     info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}/__init__.py": f"name = {name!r}\n",
+        f"{name}/__init__.py": module or f"name = {name!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -369,9 +442,9 @@ def _wheel(name: str, version: str) -> bytes:
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
         rows.append(f"{path},sha256={digest.rstrip('=')},{len(text)}\n")
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in {**files, f"{info}/RECORD": "".join(rows) + f"{info}/RECORD,,\n"}.items():
-            archive.writestr(zipfile.ZipInfo(path), text)
+            archive.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Calls that cannot be understood, and catalogues that are wrong: said once, exactly, with a way out."""
+"""Calls that cannot be understood, catalogues that are wrong: told exactly, with a way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks: the same wherever they are made, left alone where they must be, and never half-believed."""
+"""Locks: the same wherever they are made, left alone where they must be, never half-believed."""
 
 from __future__ import annotations
 
@@ -21,22 +21,16 @@ def test_the_lock_and_the_image_are_the_same_for_everybody(
     make_project: MakeProject, nobodys: Project
 ) -> None:
     ours = make_project("another folder, ünïcode")
-    first = ours.build(
-        "--output", "none", umask=0o002, PYTHONHASHSEED="1", TZ="Asia/Tokyo", OVENPROOF_JOBS="1"
-    )
-    second = nobodys.build(
-        "--output",
-        "none",
-        powerless=True,
-        umask=0o077,
-        PYTHONHASHSEED="2",
-        TZ="America/Lima",
-        LC_ALL="C",
-        OVENPROOF_JOBS="7",
-    )
-    assert first.digest() == second.digest()
+    third = make_project("third")
+    words = ("build", "--all", "--output", "none")
+    seeds = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "OVENPROOF_JOBS": "1"}
+    first = ours.run_cold(*words, umask=0o002, **seeds)
+    seeds = {"PYTHONHASHSEED": "2", "TZ": "America/Lima", "LC_ALL": "C", "OVENPROOF_JOBS": "7"}
+    second = third.run_cold(*words, umask=0o077, **seeds)
+    assert first.digest() == second.digest() == nobodys.run(*words, powerless=True).digest()
     for name in ("models.lock", "images/tiny/image.lock"):
-        assert (ours.root / name).read_bytes() == (nobodys.root / name).read_bytes()
+        (found,) = {(one.root / name).read_bytes() for one in (ours, third, nobodys)}
+        assert json.loads(found)["format"] == 1
 
 
 def test_the_lock_does_not_remember_in_which_order_it_was_made(make_project: MakeProject) -> None:
@@ -58,6 +52,25 @@ def test_locking_again_from_nothing_changes_no_byte(project: Project) -> None:
     project.forget()
     shutil.rmtree(project.cache / "seen")
     assert project.build("--output", "none").digest() == digest
+    assert (project.root / "models.lock").read_bytes() == before
+
+
+def test_the_heavy_part_sinks_whether_the_flavour_is_proven_yet_or_not(project: Project) -> None:
+    project.add_wheel("heap", "#" * (40 << 20))
+    assert project.run("lock", "--model", "tiny").code == 0
+    first = (project.root / "models.lock").read_bytes()
+    assert project.lock()["models"]["tiny"]["order"] == "base-first"
+    assert project.build("--output", "none").code == 0
+    (project.root / "models.lock").unlink()
+    assert project.run("lock", "--model", "tiny").code == 0
+    assert (project.root / "models.lock").read_bytes() == first
+
+
+def test_a_model_is_locked_without_the_packages_of_a_proven_flavour(project: Project) -> None:
+    project.build("--output", "none")
+    before = (project.root / "models.lock").read_bytes()
+    shutil.rmtree(project.cache)
+    assert project.run("lock", "--model", "tiny").code == 0
     assert (project.root / "models.lock").read_bytes() == before
 
 
@@ -126,7 +139,12 @@ def test_a_damaged_models_lock_is_refused_with_its_place(project: Project) -> No
         assert (done.code, name) == (3, name)
         assert said in done.err, done
         assert "hint: " in done.err
-    for text in (good[:200], "", "<<<<<<< ours\n" + good, good.replace('"size"', '"size": 1, "size"')):
+    for text in (
+        good[:200],
+        "",
+        "<<<<<<< ours\n" + good,
+        good.replace('"size"', '"size": 1, "size"'),
+    ):
         path.write_text(text)
         done = project.run("list")
         assert done.code == 3
@@ -164,7 +182,9 @@ def test_a_layer_that_is_not_what_the_lock_says_is_not_written(project: Project)
     project.build("--output", "none")
     path = project.root / "models.lock"
     lock = project.lock()
-    (small,) = (item for item in lock["models"]["tiny"]["layers"].values() if item["size"] < 1 << 20)
+    (small,) = (
+        item for item in lock["models"]["tiny"]["layers"].values() if item["size"] < 1 << 20
+    )
     small["digest"] = f"sha256:{'1' * 64}"
     path.write_text(json.dumps(lock))
     done = project.build()

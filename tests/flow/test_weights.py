@@ -132,7 +132,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "code", "said"), FAULTS, ids=lambda item: getattr(item, "__name__", ""))
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"), FAULTS, ids=lambda item: getattr(item, "__name__", "")
+)
 def test_a_folder_that_is_no_model_is_refused(
     project: Project, spoil: object, code: int, said: str
 ) -> None:

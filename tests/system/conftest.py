@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,14 +34,13 @@ def ovenproof() -> Ovenproof:
     """Calls the program as a user does."""
 
     def call(
-        *words: str, cwd: Path = ROOT, user: int | None = None, **environment: str
+        *words: str, cwd: Path = ROOT, through: Sequence[str] = (), **environment: str
     ) -> "subprocess.CompletedProcess[str]":
         program = Path(sys.executable).with_name("ovenproof")
         return subprocess.run(
-            [program, *words],
+            [*through, str(program), *words],
             cwd=cwd,
             env={**os.environ, **environment},
-            user=user,
             capture_output=True,
             text=True,
             check=False,

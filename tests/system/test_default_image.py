@@ -1,10 +1,8 @@
 """The default image, end to end: built, started and asked; by the careful and the careless."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,11 @@ from ovenproof.tasks.shell import cache_folder
 NAME = "smollm2-135m-chat"
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
+AS_NOBODY = (
+    "setpriv", f"--reuid={NOBODY}", "--clear-groups",
+    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+)  # fmt: skip
+"""Another user, who may read this Python and this repository wherever they lie."""
 BUILD = ("build", "--model", NAME)
 
 Ovenproof = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -71,16 +74,16 @@ def test_a_container_that_cannot_work_says_why_in_one_sentence(
 def test_a_stopped_container_ends_by_itself(
     image: dict[str, Any], docker_client: DockerClient
 ) -> None:
-    """The launcher execs, so that the signal reaches vLLM; a kill would leave 137."""
+    """The launcher execs, so that the signal reaches vLLM, which ends with 0; a kill leaves 137."""
     container = docker_client.containers.run(
         image["image"], detach=True, init=True, shm_size="1g", labels={"org.ovenproof.test": "1"}
     )
     try:
         for line in container.logs(stream=True):
-            if b"Initializing a V1 LLM engine" in line:
+            if b"Application startup complete" in line:
                 break
         container.stop(timeout=60)
-        assert container.wait()["StatusCode"] != 137
+        assert container.wait()["StatusCode"] == 0
     finally:
         container.remove(force=True, v=True)
 
@@ -159,21 +162,14 @@ def supplies_only(image: dict[str, Any], tmp_path: Path) -> Iterator[Path]:
 def test_another_user_home_place_and_time_zone_make_the_same_image_from_nothing_remembered(
     image: dict[str, Any], unproven: Path, supplies_only: Path, ovenproof: Ovenproof
 ) -> None:
-    if os.geteuid() == 0 and _nobody_can_run():
-        subprocess.run(["chown", "-R", str(NOBODY), str(unproven)], check=True)
-        for folder in (*unproven.parents, unproven):
-            if str(folder).startswith("/tmp/pytest-") and folder != Path("/tmp"):
-                folder.chmod(0o755)
-        user = NOBODY
-    else:
-        user = None
+    subprocess.run(["chown", "-R", str(NOBODY), str(unproven)], check=True)
     done = ovenproof(
         *BUILD,
         "--output",
         "none",
         "--json",
         cwd=unproven,
-        user=user,
+        through=AS_NOBODY,
         HOME=str(unproven),
         OVENPROOF_CACHE=str(supplies_only),
         TZ="Asia/Tokyo",
@@ -235,14 +231,3 @@ def test_other_tools_take_the_layout_and_a_registry_keeps_its_digest(
         text=True,
     )
     assert found.stdout.strip() == image["digest"]
-
-
-def _nobody_can_run() -> bool:
-    """Whether an ordinary user may read this Python and this repository."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import ovenproof.tasks"],
-        user=NOBODY,
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0

@@ -44,6 +44,10 @@ PLACES = (
     "CUDA_CACHE_PATH",
 )
 """What vLLM writes to. Those that are not set lie below HOME."""
+BYTECODE = {"PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE"}
+"""Whoever sets one of these decides alone where bytecode goes."""
+BYTECODE_BYTES = 1 << 30
+"""It takes 120 MB; on a small tmpfs that room is better left to vLLM."""
 
 
 class Refused(Exception):
@@ -253,6 +257,9 @@ def prepare(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             raise OSError(f"`{own}` belongs to somebody else: remove it, or set TMPDIR")
         if wanted is not None:
             notes.append(f"{variable} `{wanted}` is not writable, `{made[variable]}` is used")
+    # vLLM is three processes or more, which all import the same: the first compiles for the others.
+    if BYTECODE.isdisjoint(made) and free_bytes(made["HOME"]) >= BYTECODE_BYTES:
+        made["PYTHONPYCACHEPREFIX"] = os.path.join(made["HOME"], "pycache")
     for variable in ("USER", "LOGNAME"):  # PyTorch asks for these before it asks /etc/passwd
         made.setdefault(variable, f"uid{os.getuid()}")
     if "://" in made.get("VLLM_PORT", ""):

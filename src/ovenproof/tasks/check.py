@@ -35,6 +35,7 @@ SUITES = (
     Suite(name="contracts", command=(*PYTEST, "tests/contracts")),
     Suite(name="properties", command=(*PYTEST, "tests/properties")),
     Suite(name="golden", command=(*PYTEST, "tests/golden")),
+    Suite(name="flow", command=(*PYTEST, "tests/flow")),
     Suite(name="system", command=(*PYTEST, "tests/system"), needs_system=True),
 )
 
