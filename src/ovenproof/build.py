@@ -10,10 +10,11 @@ from ovenproof.core.entry import Entry
 from ovenproof.core.image import Image, Layer, Settings
 from ovenproof.core.lock import ImageLock, ModelLock
 from ovenproof.core.plan import Knowledge, Plan, Step
+from ovenproof.machine import Machine
 from ovenproof.outputs.interface import Output, Written
 from ovenproof.project import FlavourFiles, Project
-from ovenproof.resolve import Resolver, remembered
-from ovenproof.runners import Machine, Oven, Scene
+from ovenproof.resolve import Resolver
+from ovenproof.runners import Oven, Scene, remembered
 from ovenproof.stack import run_line, runtime, settings, stack
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ovenproof.core import catalogue, flavour
 from ovenproof.core.catalogue import Catalogue
+from ovenproof.core.digest import Digest
 from ovenproof.core.flavour import Flavour
 from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock
 from ovenproof.errors import BadFile
@@ -34,6 +35,21 @@ class FlavourFiles:
     @property
     def lock_path(self) -> Path:
         return self.folder / "image.lock"
+
+    @property
+    def wanted(self) -> Path:
+        """`requirements/<name>.in`, which a person writes."""
+        return self.requirements.with_suffix(".in")
+
+    def fingerprint(self) -> Digest | None:
+        """Of everything that its lock is made from; None where the requirements are not here.
+
+        A flavour that comes with the package has none beside it: it is as it was locked.
+        """
+        if not self.requirements.exists():
+            return None
+        texts = [_text(path) for path in (self.wanted, self.requirements) if path.exists()]
+        return self.flavour.fingerprint(texts)
 
 
 class Project:

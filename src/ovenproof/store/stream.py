@@ -9,7 +9,7 @@ from ovenproof.core.digest import Content, Digest
 from ovenproof.errors import WrongBytes
 from ovenproof.store.shelf import Prepared, Shelf, open_local
 
-CHUNK = 1 << 18
+CHUNK = 1 << 20
 """Small enough to stay in a core's cache between the read and the hash."""
 
 
@@ -43,7 +43,9 @@ def measure(prepared: Prepared, heard: Callable[[int], None] = lambda _size: Non
     return Content(Digest(whole.hexdigest()), size)
 
 
-def checked(chunks: Iterable[bytes], expected: Content, what: str) -> Iterator[bytes]:
+def checked(
+    chunks: Iterable[bytes], expected: Content, what: str, *, hint: str | None = None
+) -> Iterator[bytes]:
     """The same bytes; the last of them is held back until all are proven. Raises WrongBytes."""
     seen = hashlib.sha256()
     size = 0
@@ -56,7 +58,7 @@ def checked(chunks: Iterable[bytes], expected: Content, what: str) -> Iterator[b
         if held:
             yield held
         held = chunk
-    _same(expected, Content(Digest(seen.hexdigest()), size), what)
+    _same(expected, Content(Digest(seen.hexdigest()), size), what, hint)
     if held:
         yield held
 
@@ -82,11 +84,12 @@ def _span(span: Span, shelf: Shelf) -> Iterator[bytes]:
             yield chunk
 
 
-def _same(expected: Content, got: Content, what: str = "content") -> None:
+def _same(expected: Content, got: Content, what: str = "content", hint: str | None = None) -> None:
     if expected != got:
         raise WrongBytes(
             f"the bytes of {what} are not those that were promised",
             subject=expected.digest.short,
             expected=f"{expected.digest}, {expected.size} bytes",
             got=f"{got.digest}, {got.size} bytes",
+            hint=hint,
         )

@@ -27,6 +27,7 @@ def lock(
 ) -> None:
     """Pin the inputs of entries, or of flavours, by digest."""
     from ovenproof.resolve import Resolver
+    from ovenproof.resolve_flavour import lock as lock_flavour
     from ovenproof.stack import facts_line
     from ovenproof.tasks.screen import progress, size
 
@@ -36,9 +37,10 @@ def lock(
         raise BadCall("--flavour has no name", hint=f"one of: {', '.join(here.flavours())}")
     result: dict[str, object] = {}
     with progress(quiet=json) as listener:
-        resolver = Resolver(project=here, machine=machine(listener))
+        place = machine(listener)
+        resolver = Resolver(project=here, machine=place)
         for name in flavour:
-            made = resolver.lock_flavour(here.flavour(name), upgrade=upgrade)
+            made = lock_flavour(here, place, here.flavour(name), upgrade=upgrade)
             total = sum(content.size for content in made.layers.values())
             result[name] = {"debs": len(made.debs), "wheels": len(made.wheels), "bytes": total}
             if not json:

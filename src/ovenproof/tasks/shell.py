@@ -23,8 +23,8 @@ from ovenproof.errors import BadCall, NoAccess, NoSpace, OvenproofError, Several
 from ovenproof.events import Event, Listener, silent
 
 if TYPE_CHECKING:
+    from ovenproof.machine import Machine
     from ovenproof.project import Project
-    from ovenproof.runners import Machine
 
 CACHE = "OVENPROOF_CACHE"
 DEBIAN_MIRROR = "OVENPROOF_DEBIAN_MIRROR"
@@ -118,7 +118,7 @@ def jobs() -> int:
 
 def machine(listener: Listener = silent) -> "Machine":
     """What this machine gives to a build."""
-    from ovenproof.runners import Machine
+    from ovenproof.machine import Machine
     from ovenproof.store.seen import Seen
     from ovenproof.store.store import Store
     from ovenproof.wheels.pip import Pip

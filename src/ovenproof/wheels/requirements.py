@@ -56,8 +56,11 @@ def compile(  # noqa: A001  # uv's own word
     excluded: Sequence[str],
     indexes: Mapping[str, str],
     pip: Pip,
+    keep: Sequence[Pin] = (),
 ) -> tuple[Pin, ...]:
     """Resolve `wanted` into `out`. Nothing that is `excluded` gets in, whoever asks for it.
+
+    The versions of `keep` stay as long as `wanted` allows; where it does not, all are free.
 
     `indexes` gives a distribution an index of its own. It is asked only where the configured
     indexes have no solution; so a machine whose own index has everything never needs the other.
@@ -66,9 +69,13 @@ def compile(  # noqa: A001  # uv's own word
     project = functools.partial(_project, asked, target)
     overrides = [f"{name}; python_version < '3'" for name in excluded]
     configured = PipIndex.ask(pip)
-    status, said, pins = _resolve(project({}), overrides, target, configured, pip)
-    if status == _NO_SOLUTION and indexes:
-        status, said, pins = _resolve(project(indexes), overrides, target, configured, pip)
+    kept = [f"{pin.name}=={pin.version}" for pin in keep]
+    for constraints, own in ((kept, {}), (kept, indexes), ([], {}), ([], indexes)):
+        status, said, pins = _resolve(
+            project(own), _Bounds(overrides, constraints), target, configured, pip
+        )
+        if status != _NO_SOLUTION:
+            break
     if status == _NO_SOLUTION:
         raise BadFile(
             "no versions fit together",
@@ -130,8 +137,16 @@ def read_pins(path: Path) -> tuple[Pin, ...]:
     return tuple(sorted(found.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What uv is told besides what is wanted, a requirement a line."""
+
+    overrides: Sequence[str]
+    constraints: Sequence[str]
+
+
 def _resolve(
-    wanted: str, overrides: Sequence[str], target: Target, configured: PipIndex, pip: Pip
+    wanted: str, bounds: _Bounds, target: Target, configured: PipIndex, pip: Pip
 ) -> tuple[int, str, tuple[Pin, ...]]:
     """uv's exit status, what it said, and the pins where it found some.
 
@@ -141,13 +156,15 @@ def _resolve(
         project = Path(folder, "pyproject.toml")
         project.write_text(wanted, encoding="utf-8")
         override = Path(folder, "overrides.txt")
-        override.write_text("\n".join(overrides), encoding="utf-8")
+        override.write_text("\n".join(bounds.overrides), encoding="utf-8")
+        constraint = Path(folder, "constraints.txt")
+        constraint.write_text("\n".join(bounds.constraints), encoding="utf-8")
         locked = Path(folder, "pylock.toml")
         arguments = [
             "pip", "compile", "--quiet", "--no-header", "--generate-hashes",
             "--only-binary", ":all:", "--python-version", target.python,
             "--python-platform", target.uv_platform, "--index-strategy", "unsafe-best-match",
-            "--override", str(override),
+            "--override", str(override), "--constraint", str(constraint),
             "--format", "pylock.toml", "--output-file", str(locked), str(project),
         ]  # fmt: skip
         answer = subprocess.run(  # noqa: PLW1510  # the caller looks at the status
