@@ -12,7 +12,7 @@ LEVELS = (
     {"store"},
     {"registry", "wheels"},
     {"sources", "bases", "outputs", "inside", "smoke", "prove", "deploy", "report"},
-    {"machine", "project", "stack"},
+    {"identity", "machine", "project", "stack"},
     {"supply"},
     {"runners", "spread"},
     {"resolve_flavour"},

@@ -10,12 +10,13 @@ from ovenproof.core.entry import Entry
 from ovenproof.core.image import Image, Layer, Settings
 from ovenproof.core.lock import ImageLock, ModelLock
 from ovenproof.core.plan import Knowledge, Plan, Step
+from ovenproof.identity import run_line, settings
 from ovenproof.machine import Machine
 from ovenproof.outputs.interface import Output, Written
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.resolve import Resolver
 from ovenproof.runners import Oven, Scene, remembered
-from ovenproof.stack import run_line, runtime, settings, stack
+from ovenproof.stack import runtime, stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ class Oven:
             if not store.verify(item.content):
                 if there:
                     self.scene.machine.listener(
-                        Noted(text=f"{item.name} in the store is damaged: fetching it again")
+                        Noted(text=f"{item.name} was damaged in the store and is fetched again")
                     )
                 yield item
 

@@ -1,12 +1,10 @@
-"""An entry and its locks -> the stack of layers, lowest first, and what the config says of it.
+"""An entry and its locks -> the stack of layers, lowest first.
 
 Pure but for the text of the launcher, which is part of this package. The order: whichever of
 runtime and weights is heavier sinks, because what lies under a changed layer is not moved again;
 small files and the launcher, which change most often, are always on top.
 """
 
-import json
-import shlex
 from collections.abc import Sequence
 
 from ovenproof import inside
@@ -18,11 +16,11 @@ from ovenproof.core.content import Literal
 from ovenproof.core.digest import Digest, Json
 from ovenproof.core.entry import Entry
 from ovenproof.core.flavour import Flavour
-from ovenproof.core.image import MAX_LAYERS, Settings
+from ovenproof.core.image import MAX_LAYERS
 from ovenproof.core.layer import PROFILE, File, recipe
 from ovenproof.core.lock import ImageLock, LockedFile, LockedWheel, ModelLock
 from ovenproof.core.plan import Step, Supply
-from ovenproof.errors import LockAgain
+from ovenproof.errors import BadFile, LockAgain
 from ovenproof.inside import environment, serve_file
 from ovenproof.wheels import layers as wheel_layers
 from ovenproof.wheels.spread import Place
@@ -118,14 +116,23 @@ def weights_steps(
 def launcher(entry: Entry, flavour: Flavour, lock: ImageLock) -> Step:
     """The layer on top: the launcher and its one file of arguments. All its bytes are at hand."""
     program = inside.launcher()
-    serve = serve_file.serve_json(
-        program=flavour.program,
-        arguments=entry.vllm_arguments(),
-        options=options_from_json(lock.options),
-        model_path=entry.model_path,
-        needs_gpu=flavour.needs_gpu,
-        shm_bytes=flavour.shm_bytes,
-    )
+    try:
+        serve = serve_file.serve_json(
+            program=flavour.program,
+            arguments=entry.vllm_arguments(),
+            options=options_from_json(lock.options),
+            model_path=entry.model_path,
+            needs_gpu=flavour.needs_gpu,
+            shm_bytes=flavour.shm_bytes,
+        )
+    except BadFile as fault:
+        raise BadFile(
+            fault.what,
+            subject=entry.name,
+            where="models.yaml",
+            got=fault.got or fault.subject,
+            hint=fault.hint,
+        ) from fault
     made = recipe(
         (
             File(
@@ -165,61 +172,6 @@ def stack(
     return (*heavy, *small, launcher(entry, flavour, image_lock))
 
 
-def settings(
-    entry: Entry, flavour: Flavour, image_lock: ImageLock, model_lock: ModelLock, reference: str
-) -> Settings:
-    """What the image's config says."""
-    return Settings(
-        entrypoint=environment.ENTRYPOINT,
-        environment={
-            **environment.image_environment(gpu=flavour.needs_gpu),
-            **flavour.environment,
-            **dict(entry.env),
-        },
-        labels=_labels(entry, flavour, image_lock, model_lock, reference),
-        port=entry.port,
-        user=environment.USER,
-        working_dir="/",
-        architecture=flavour.architecture,
-    )
-
-
-def _labels(
-    entry: Entry, flavour: Flavour, image_lock: ImageLock, model_lock: ModelLock, reference: str
-) -> dict[str, str]:
-    vllm = next(
-        (
-            wheel.version
-            for wheel in image_lock.wheels
-            if wheel.distribution.replace("_", "-") == flavour.python.vllm
-        ),
-        "",
-    )
-    origin = dict(model_lock.origin)
-    labels = {
-        "org.opencontainers.image.title": entry.name,
-        "org.opencontainers.image.description": entry.description,
-        "org.opencontainers.image.licenses": entry.license or "",
-        "org.opencontainers.image.version": vllm,
-        "org.ovenproof.entry": entry.name,
-        "org.ovenproof.flavour": entry.flavour,
-        "org.ovenproof.model": json.dumps(origin, sort_keys=True, separators=(",", ":")),
-        "org.ovenproof.run": run_line(entry, flavour, reference),
-        "org.ovenproof.served-names": " ".join(entry.served_names),
-        "org.ovenproof.vllm": f"{flavour.python.vllm} {vllm}",
-    }
-    return {name: value for name, value in labels.items() if value}
-
-
-def run_line(entry: Entry, flavour: Flavour, reference: str) -> str:
-    """The command to start the image with."""
-    words = ["docker", "run", "--rm", "--init"]
-    if flavour.needs_gpu:
-        words += ["--gpus", "all"]
-    words += ["--shm-size", "1g", "-p", f"{entry.port}:{entry.port}", reference]
-    return shlex.join(words)
-
-
 def options_to_json(options: Sequence[Option]) -> Json:
     """vLLM's options, as a flavour's lock has them."""
     return [[option.takes, option.repeats, list(option.names)] for option in options]
@@ -240,13 +192,3 @@ def _option(item: Json) -> Option:
                 got=repr(item),
                 hint="run `invoke lock --flavour NAME`",
             )
-
-
-def facts_line(facts: dict[str, Json]) -> str:
-    """What a checkpoint says of itself, in a line for a person."""
-    parameters = facts.get("parameters")
-    said = [f"{parameters / 1e6:,.0f} M parameters"] if isinstance(parameters, int) else []
-    said += [str(facts[key]) for key in ("dtype", "quantization") if facts.get(key)]
-    if length := facts.get("context length"):
-        said.append(f"context {length}")
-    return ", ".join(said)

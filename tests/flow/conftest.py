@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A suite in the background may have been told to ignore Ctrl-C; its children must not."""
 
 BIG = 33 << 20
 """From 32 MiB on, a file is a layer of its own."""

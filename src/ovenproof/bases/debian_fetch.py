@@ -12,7 +12,7 @@ import httpx2
 from ovenproof.bases.debian_sources import SETTING, shown
 from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes, raise_all
-from ovenproof.events import Advanced, Finished, Listener, Noted, Started, silent
+from ovenproof.events import Advanced, Finished, Listener, Started, silent
 from ovenproof.store.store import Store
 
 WAITS_S = (0.5, 2.0)
@@ -46,7 +46,7 @@ def fetch(
     TryAgain where no mirror answers, LockAgain where the mirrors have moved on, WrongBytes where
     all that a mirror gave was wrong.
     """
-    missing = [deb for deb in debs if not _is_here(deb, store, listener)]
+    missing = [deb for deb in debs if not store.verify(deb.content)]
     if not missing:
         return
     with (
@@ -60,15 +60,6 @@ def fetch(
             pool.shutdown(cancel_futures=True)
             raise
     raise_all(_grouped([(deb, fault) for deb, fault in zip(missing, faults, strict=True) if fault]))
-
-
-def _is_here(deb: LockedDeb, store: Store, listener: Listener) -> bool:
-    there = store.path(deb.content).exists()
-    if store.verify(deb.content):
-        return True
-    if there:
-        listener(Noted(text=f"{deb.name} was damaged in the store and is fetched again"))
-    return False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,9 +1,15 @@
 """`invoke lock`: ask the world once, and write down what it said."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from invoke import Context
 
 from ovenproof.errors import BadCall
 from ovenproof.tasks.shell import answer, chosen, machine, project, say, verb
+
+if TYPE_CHECKING:
+    from ovenproof.core.digest import Json
 
 
 @verb(
@@ -28,7 +34,6 @@ def lock(
     """Pin the inputs of entries, or of flavours, by digest."""
     from ovenproof.resolve import Resolver
     from ovenproof.resolve_flavour import lock as lock_flavour
-    from ovenproof.stack import facts_line
     from ovenproof.tasks.screen import progress, size
 
     here = project()
@@ -58,7 +63,7 @@ def lock(
             if not json:
                 say(
                     f"locked {name}: {len(found.files)} files, {size(total)},"
-                    f" {facts_line(dict(found.facts))}"
+                    f" {facts_line(found.facts)}"
                 )
     if json:
         answer(result)
@@ -67,3 +72,13 @@ def lock(
 def all_named(names: list[str]) -> bool:
     """Whether every name that was given is one: an option without its value gives an empty one."""
     return all(isinstance(name, str) and name.strip() for name in names)
+
+
+def facts_line(facts: "Mapping[str, Json]") -> str:
+    """What a checkpoint says of itself, in a line for a person."""
+    parameters = facts.get("parameters")
+    said = [f"{parameters / 1e6:,.0f} M parameters"] if isinstance(parameters, int) else []
+    said += [str(facts[key]) for key in ("dtype", "quantization") if facts.get(key)]
+    if length := facts.get("context length"):
+        said.append(f"context {length}")
+    return ", ".join(said)

@@ -13,7 +13,7 @@ from ovenproof.bases.debian_fetch import fetch
 from ovenproof.core.digest import Content
 from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, Several, TryAgain, WrongBytes
-from ovenproof.events import Advanced, Event, Finished, Noted
+from ovenproof.events import Advanced, Event, Finished
 from ovenproof.store.store import Store
 
 BODY = bytes(range(256)) * 2000
@@ -310,9 +310,7 @@ def test_faults_of_different_kinds_are_shown_together(mirror: Mirror, store: Sto
     assert [type(fault) for fault in caught.value.faults] == [WrongBytes, LockAgain]
 
 
-def test_a_package_damaged_in_the_store_is_named_and_fetched_again(
-    mirror: Mirror, store: Store
-) -> None:
+def test_a_package_damaged_in_the_store_is_fetched_again(mirror: Mirror, store: Store) -> None:
     deb = locked("libfoo1")
     mirror.files[deb.path] = BODY
     run(store, mirror, debs=(deb,))
@@ -321,11 +319,10 @@ def test_a_package_damaged_in_the_store_is_named_and_fetched_again(
     path.write_bytes(BODY[:-1] + b"?")
 
     again = Store(store.root)
-    heard = run(again, mirror, debs=(deb,))
+    run(again, mirror, debs=(deb,))
 
     assert again.verify(deb.content)
     assert path.read_bytes() == BODY
-    assert [event for event in heard if isinstance(event, Noted) and "libfoo1" in event.text]
 
 
 class ForbiddenStore(Store):

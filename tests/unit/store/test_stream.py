@@ -15,7 +15,7 @@ from ovenproof.errors import LockAgain, NoAccess, WrongBytes
 from ovenproof.store.shelf import Absent, Openers, Prepared
 from ovenproof.store.stream import CHUNK, checked, measure, read
 
-WEIGHTS = bytes(range(256)) * 4000
+WEIGHTS = bytes(range(256)) * 4 * 2000 + b"the end"
 BIG = Content.of(WEIGHTS)
 
 
