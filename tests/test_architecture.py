@@ -10,6 +10,7 @@ LEVELS = (
     {"errors", "events"},
     {"core"},
     {"store"},
+    {"engine"},
     {"registry", "wheels"},
     {"sources", "bases", "outputs", "inside", "smoke", "prove", "deploy", "report"},
     {"identity", "machine", "project", "stack"},

@@ -15,7 +15,7 @@ from ovenproof.machine import Machine
 from ovenproof.outputs.interface import Output, Written
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.resolve import Resolver
-from ovenproof.runners import Oven, Scene, remembered
+from ovenproof.runners import Oven, Scene, measure_literal, remembered
 from ovenproof.stack import runtime, stack
 
 
@@ -35,27 +35,15 @@ class Bake:
     oven: Oven
 
     def plan(self) -> Plan:
-        """What is known and what is not. Reads no weights, asks nobody."""
-        known = {
-            **remembered(self.machine, self.steps),
-            **weights.pinned(self.model_lock.files, self.entry.model_path),
-            **self.model_lock.layers,
-            **self.image_lock.layers,
-        }
-        for step in self.steps:
-            if step.literal is not None and step.action.key not in known:
-                known.update(self.oven.prove([step]))
-        held = {
-            supply.content.digest
-            for step in self.steps
-            for supply in step.supplies
-            if self.machine.store.has(supply.content)
-        }
-        return planning.make(
-            self.entry.name,
-            self.steps,
-            Knowledge(layers=known, held=frozenset(held)),
-            self.settings,
+        """What is known and what is not. Reads no weights, asks nobody, writes nothing."""
+        return self._plan(
+            {
+                **remembered(self.machine, self.steps),
+                **weights.pinned(self.model_lock.files, self.entry.model_path),
+                **self.model_lock.layers,
+                **self.image_lock.layers,
+                **{step.action.key: measure_literal(step) for step in self.steps if step.literal},
+            }
         )
 
     def finish(self, plan: Plan, *, save: bool) -> Image:
@@ -64,13 +52,13 @@ class Bake:
         With `save` all proofs go into the locks, also those that this store remembers, so that
         nobody has to make them again, and so that the locks are the same wherever they are made.
         """
-        proofs = self.oven.prove([planned.step for planned in plan.to_run])
+        known = {item.step.action.key: item.layer for item in plan.steps if item.layer}
+        known.update(self.oven.prove([planned.step for planned in plan.to_run]))
         if save:
-            known = {item.step.action.key: item.layer for item in plan.steps if item.layer}
-            self._save({**known, **proofs})
-        finished = plan.image or self.plan().image
-        assert finished is not None
-        return finished
+            self._save(known)
+        image = self._plan(known).image
+        assert image is not None
+        return image
 
     def write(self, image: Image, output: Output) -> Written:
         """Hand the image to an output; each layer's bytes are checked as they go by."""
@@ -87,16 +75,21 @@ class Bake:
         """The command to start the image with."""
         return run_line(self.entry, self.files.flavour, self.reference)
 
-    def _save(self, proofs: dict[Digest, Content]) -> None:
+    def _plan(self, known: dict[Digest, Content]) -> Plan:
+        supplies = {supply.content for step in self.steps for supply in step.supplies}
+        held = frozenset(item.digest for item in supplies if self.machine.store.has(item))
+        knowledge = Knowledge(layers=known, held=held)
+        return planning.make(self.entry.name, self.steps, knowledge, self.settings)
+
+    def _save(self, known: dict[Digest, Content]) -> None:
         below = {step.action.key for step in runtime(self.files.flavour, self.image_lock)}
-        all_of = {**self.image_lock.layers, **self.model_lock.layers, **proofs}
         keys = {step.action.key for step in self.steps if step.literal is None}
-        image = {key: all_of[key] for key in keys & below if key in all_of}
-        model = {key: all_of[key] for key in keys - below if key in all_of}
+        image = {key: known[key] for key in keys & below}
+        model = {key: known[key] for key in keys - below}
         if image != self.image_lock.layers and self.project.may_save(self.files):
-            self.project.save_image(self.files, lambda _old: self.image_lock.with_proofs(image))
+            self.project.prove_image(self.files, self.image_lock, image)
         if model != self.model_lock.layers:
-            self.project.save_model(self.entry.name, self.model_lock.with_proofs(model))
+            self.project.prove_model(self.entry.name, self.model_lock, model)
 
 
 def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) -> Bake:
@@ -107,7 +100,7 @@ def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) ->
     resolver = Resolver(project=project, machine=machine)
     image_lock = resolver.flavour(files, may_lock=may_lock)
     model_lock, source = resolver.model(entry, files, image_lock, may_lock=may_lock)
-    reference = f"{catalogue.repository}:{entry.name}"
+    reference = catalogue.reference(entry)
     scene = Scene(
         machine=machine,
         flavour=files.flavour,

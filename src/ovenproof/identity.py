@@ -33,11 +33,7 @@ def _labels(
     entry: Entry, flavour: Flavour, image_lock: ImageLock, model_lock: ModelLock, reference: str
 ) -> dict[str, str]:
     vllm = next(
-        (
-            wheel.version
-            for wheel in image_lock.wheels
-            if wheel.distribution.replace("_", "-") == flavour.python.vllm
-        ),
+        (wheel.version for wheel in image_lock.wheels if wheel.name == flavour.python.vllm),
         "",
     )
     # Where a folder lay on somebody's disk is no part of what the image is.

@@ -5,7 +5,6 @@ folder adds to them or overrides them.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +13,7 @@ from ovenproof.core import catalogue, flavour
 from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.digest import Digest
 from ovenproof.core.flavour import Flavour
-from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock
+from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock, Proofs
 from ovenproof.errors import BadFile
 from ovenproof.store.disk import alone, sweep, write_file, writing_to
 
@@ -30,7 +29,9 @@ class FlavourFiles:
     folder: Path
     flavour: Flavour
     requirements: Path
-    """`requirements/<name>.txt`; it need not be there unless the flavour is locked again."""
+    """`requirements/<name>.txt`."""
+    packaged: bool
+    """It comes with the package: as it was locked, with no requirements beside it."""
 
     @property
     def lock_path(self) -> Path:
@@ -42,11 +43,8 @@ class FlavourFiles:
         return self.requirements.with_suffix(".in")
 
     def fingerprint(self) -> Digest | None:
-        """Of everything that its lock is made from; None where the requirements are not here.
-
-        A flavour that comes with the package has none beside it: it is as it was locked.
-        """
-        if not self.requirements.exists():
+        """Of everything that its lock is made from; None for one that comes with the package."""
+        if self.packaged:
             return None
         texts = [_text(path) for path in (self.wanted, self.requirements) if path.exists()]
         return self.flavour.fingerprint(texts)
@@ -59,7 +57,7 @@ class Project:
         self.root = root
         self._packaged = packaged
         """The flavours that come with the package."""
-        self._saves = saves
+        self.saves = saves
         """Whether locks are written; what only plans leaves every file as it is."""
 
     @classmethod
@@ -71,7 +69,8 @@ class Project:
         raise BadFile(
             f"there is no {CATALOGUE} here, nor in any folder above",
             subject=start,
-            hint="go to a folder that has one, or write one: see docs/models-yaml.md",
+            hint="go to a folder that has one; the shortest is"
+            " `models: {mine: {flavour: cpu, weights: {folder: PATH}}}`",
         )
 
     def catalogue(self) -> Catalogue:
@@ -88,6 +87,14 @@ class Project:
         with alone(self.root):
             self._save(self.root / LOCK, self.models_lock().with_model(name, lock).to_text())
 
+    def prove_model(self, name: str, lock: ModelLock, proofs: Proofs) -> None:
+        """Give an entry's lock its proofs, unless it was locked otherwise meanwhile."""
+        with alone(self.root):
+            now = self.models_lock()
+            if name in now.models and now.models[name].with_proofs(lock.layers) == lock:
+                changed = now.with_model(name, lock.with_proofs(proofs))
+                self._save(self.root / LOCK, changed.to_text())
+
     def flavour(self, name: str) -> FlavourFiles:
         """A flavour by its name. Raises BadFile for one that is not there."""
         for images in (self.root / "images", self._packaged):
@@ -99,6 +106,7 @@ class Project:
                     name=name,
                     folder=folder,
                     flavour=found,
+                    packaged=images == self._packaged and self.root != images.parent,
                     requirements=images.parent
                     / "requirements"
                     / f"{found.python.requirements}.txt",
@@ -129,22 +137,25 @@ class Project:
             return None
         return ImageLock.parse(_text(path), name=f"images/{files.name}/image.lock")
 
-    def save_image(
-        self, files: FlavourFiles, change: Callable[[ImageLock | None], ImageLock]
-    ) -> ImageLock:
-        """Change a flavour's lock, as it is by then, and save it."""
+    def save_image(self, files: FlavourFiles, lock: ImageLock) -> None:
+        """Write a flavour's lock."""
         with alone(self.root):
-            changed = change(self.image_lock(files))
-            self._save(files.lock_path, changed.to_text())
-        return changed
+            self._save(files.lock_path, lock.to_text())
+
+    def prove_image(self, files: FlavourFiles, lock: ImageLock, proofs: Proofs) -> None:
+        """Give a flavour's lock its proofs, unless it was locked otherwise meanwhile."""
+        with alone(self.root):
+            now = self.image_lock(files)
+            if now is not None and now.with_proofs(lock.layers) == lock:
+                self._save(files.lock_path, lock.with_proofs(proofs).to_text())
 
     def may_save(self, files: FlavourFiles) -> bool:
         """Whether a flavour's lock is this project's own to write."""
-        own = self._saves and self.root in files.folder.parents
+        own = self.saves and self.root in files.folder.parents
         return own and os.access(files.folder, os.W_OK)
 
     def _save(self, path: Path, text: str) -> None:
-        if not self._saves:
+        if not self.saves:
             return
         with writing_to(path, hint="make the folder writable, and free space on its disk"):
             sweep(path.parent)

@@ -14,6 +14,7 @@ from ovenproof.core.entry import Entry, HubModel, LocalFolder, PackagedModel
 from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock, Order, fingerprint
 from ovenproof.core.plan import Step
 from ovenproof.errors import BadFile, LockAgain
+from ovenproof.events import Noted
 from ovenproof.machine import Machine
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.runners import Oven, Scene, remembered
@@ -58,6 +59,9 @@ class Resolver:
             return lock, source
         if not may_lock:
             raise _not_locked("models.lock", entry.name, stale, "model")
+        if not self.project.saves:
+            text = f"{entry.name} is not locked: its weights are read to plan it, nothing is saved"
+            self.machine.listener(Noted(text=text))
         return self.lock_model(entry, files, image_lock), source
 
     def lock_model(self, entry: Entry, files: FlavourFiles, image_lock: ImageLock) -> ModelLock:
@@ -94,7 +98,7 @@ class Resolver:
         def proofs(of: Sequence[Step]) -> dict[Digest, Content]:
             return {step.action.key: found_layers[step.action.key] for step in of}
 
-        order = _order(entry, weights_size=_total(proofs(big)), runtime_size=_total(proofs(below)))
+        order = _order(weights_size=_total(proofs(big)), runtime_size=_total(proofs(below)))
         lock = replace(lock, order=order).with_proofs(proofs((*big, *small)))
         self.project.save_model(entry.name, lock)
         return lock
@@ -150,9 +154,8 @@ def _total(layers: Mapping[Digest, Content]) -> int:
     return sum(content.size for content in layers.values())
 
 
-def _order(entry: Entry, *, weights_size: int, runtime_size: int) -> Order:
-    if entry.order != "auto":
-        return entry.order
+def _order(*, weights_size: int, runtime_size: int) -> Order:
+    """What `auto` means for this entry; one that says its order itself is not asked here."""
     return "weights-first" if weights_size > runtime_size else "base-first"
 
 

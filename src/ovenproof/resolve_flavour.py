@@ -21,6 +21,12 @@ def lock(
     Wheels keep the versions that they are pinned to, as far as the requirements allow; with
     `upgrade` all are free. Debian packages are always those that the mirrors have now.
     """
+    if not project.may_save(files):
+        raise BadFile(
+            "this flavour comes with the package, as it was locked",
+            subject=files.name,
+            hint=f"copy its folder to images/{files.name} and its requirements, to lock your own",
+        )
     flavour = files.flavour
     debs = debian_lock.resolve(
         suite=flavour.debian.suite,
@@ -44,7 +50,8 @@ def lock(
     oven = Oven(Scene(machine=machine, flavour=flavour, image_lock=unproven))
     proofs = oven.prove([step for step in steps if step.action.key not in known])
     proven = unproven.with_proofs({**known, **proofs})
-    return project.save_image(files, lambda _old: proven)
+    project.save_image(files, proven)
+    return proven
 
 
 def _wheels(machine: Machine, files: FlavourFiles, *, upgrade: bool) -> tuple[LockedWheel, ...]:
@@ -77,7 +84,7 @@ def _wheels(machine: Machine, files: FlavourFiles, *, upgrade: bool) -> tuple[Lo
 def _vllm(machine: Machine, files: FlavourFiles, wheels: tuple[LockedWheel, ...]) -> Path:
     name = files.flavour.python.vllm
     for wheel in wheels:
-        if wheel.distribution.replace("_", "-").lower() == name:
+        if wheel.name == name:
             return machine.store.path(wheel.content)
     raise BadFile(
         "the requirements do not have the distribution that is vLLM",

@@ -168,7 +168,8 @@ def stack(
         below=len(below),
         supplies=supplies,
     )
-    heavy = (*big, *below) if model_lock.order == "weights-first" else (*below, *big)
+    order = model_lock.order if entry.order == "auto" else entry.order
+    heavy = (*big, *below) if order == "weights-first" else (*below, *big)
     return (*heavy, *small, launcher(entry, flavour, image_lock))
 
 

@@ -3,6 +3,7 @@
 What an output holds afterwards is read by code of this file, not by the output itself.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -45,14 +46,16 @@ class Case(Protocol):
 
     output: Output
     keeps: bool
-    """Whether it keeps what it has, so that a second image moves only what is new."""
+    """Whether it keeps what it has, so that a second write of an image moves nothing."""
+    shares: bool
+    """Whether images share their layers there, so that another image moves only what is new."""
 
     def held(self, reference: str) -> tuple[bytes, list[bytes]] | None:
         """The config and the layers under a reference, every digest checked on the way."""
 
 
 class InLayout:
-    keeps = True
+    keeps = shares = True
 
     def __init__(self, root: Path) -> None:
         self.output: Output = Layout(root / "layout")
@@ -77,7 +80,7 @@ class InLayout:
 
 
 class InArchive:
-    keeps = False
+    keeps = shares = False
 
     def __init__(self, root: Path) -> None:
         self._path = root / "image.tar"
@@ -96,7 +99,7 @@ class InArchive:
 
 
 class InDocker:
-    keeps = True
+    keeps = shares = True
 
     def __init__(self, root: Path) -> None:
         self.engine = FakeEngine()
@@ -114,6 +117,24 @@ class InDocker:
         ]
 
 
+class InContainerd:
+    keeps = True
+    shares = False
+
+    def __init__(self, root: Path) -> None:
+        self.engine = FakeContainerd()
+        client: Any = FakeClient(self.engine)
+        self.output: Output = Docker(client)
+
+    def held(self, reference: str) -> tuple[bytes, list[bytes]] | None:
+        identity = self.engine.tags.get(reference)
+        if identity is None:
+            return None
+        manifest = json.loads(self.engine.blobs[identity])
+        layers = [self.engine.blobs[layer["digest"]] for layer in manifest["layers"]]
+        return self.engine.blobs[manifest["config"]["digest"]], layers
+
+
 def members(data: bytes) -> dict[str, bytes]:
     """Path -> bytes of the files of an archive."""
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
@@ -128,6 +149,8 @@ def members(data: bytes) -> dict[str, bytes]:
 class FakeEngine:
     """Keeps layers by their position in a stack, as Docker does; takes an archive whole or not."""
 
+    driver_status: tuple[tuple[str, str], ...] = (("Backing Filesystem", "extfs"),)
+
     def __init__(self) -> None:
         self.layers: dict[tuple[str, ...], bytes] = {}
         self.configs: dict[str, bytes] = {}
@@ -135,6 +158,7 @@ class FakeEngine:
         self.received: list[set[str]] = []
         """The layers that each load brought."""
         self.complaint = ""
+        self.asked_for_info = 0
 
     def load(self, data: bytes) -> Iterator[dict[str, str]]:
         found = members(data)
@@ -172,12 +196,52 @@ class FakeEngine:
         self.tags.clear()
 
 
+class FakeContainerd(FakeEngine):
+    """Docker with containerd's store: it reads an archive as a layout, and goes by manifests.
+
+    An image has the name that the index gives in full; every blob must be in the archive.
+    """
+
+    driver_status: tuple[tuple[str, str], ...] = (("driver-type", "io.containerd.snapshotter.v1"),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blobs: dict[str, bytes] = {}
+
+    def load(self, data: bytes) -> Iterator[dict[str, str]]:
+        found = members(data)
+        assert json.loads(found["oci-layout"])["imageLayoutVersion"] == "1.0.0"
+        blobs = {
+            f"sha256:{sha256(body)}": body
+            for name, body in found.items()
+            if name.startswith("blobs/")
+        }
+        (item,) = json.loads(found["index.json"])["manifests"]
+        manifest = json.loads(blobs[item["digest"]])
+        names = [layer["digest"] for layer in manifest["layers"]]
+        self.received.append({name.partition(":")[2] for name in names if name in blobs})
+        for name in (manifest["config"]["digest"], *names):
+            if name not in blobs:
+                yield {"error": f"failed to extract: content digest {name}: not found"}
+                return
+        self.blobs.update(blobs)
+        self.configs[item["digest"]] = blobs[manifest["config"]["digest"]]
+        name = item["annotations"]["io.containerd.image.name"]
+        assert name.startswith("docker.io/"), "a name that is not full is never found again"
+        self.tags[name.removeprefix("docker.io/").removeprefix("library/")] = item["digest"]
+        yield {"stream": f"Loaded image: {name}\n"}
+
+
 class FakeClient:
     """The few methods of docker-py's low-level client that an output needs."""
 
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
         self.api = self
+
+    def info(self) -> dict[str, object]:
+        self.engine.asked_for_info += 1
+        return {"DriverStatus": [list(pair) for pair in self.engine.driver_status]}
 
     def load_image(self, data: Iterable[bytes]) -> Iterator[dict[str, str]]:
         return self.engine.load(b"".join(data))
@@ -197,12 +261,16 @@ class FakeClient:
         return {"Id": identity, "RootFS": {"Layers": layers}}
 
     def tag(self, image: str, repository: str, tag: str) -> bool:
-        assert image in self.engine.configs
+        if image not in self.engine.configs:
+            raise docker.errors.ImageNotFound(f"No such image: {image}")
         self.engine.tags[f"{repository}:{tag}"] = image
         return True
 
 
-@pytest.fixture(params=[InLayout, InArchive, InDocker], ids=["layout", "archive", "docker"])
+@pytest.fixture(
+    params=[InLayout, InArchive, InDocker, InContainerd],
+    ids=["layout", "archive", "docker", "containerd"],
+)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     made: Case = request.param(tmp_path)
     return made
@@ -233,7 +301,8 @@ def test_what_is_written_is_the_image_to_the_byte(
     expect(case, baked)
     assert written.moved == sum(layer.content.size for layer in baked.image.layers)
     assert written.place
-    assert written.use
+    in_engine = isinstance(case, InDocker | InContainerd)
+    assert written.use is None if in_engine else written.use
 
 
 @pytest.mark.parametrize("before", [[], [(LOW,)], [(LOW, MIDDLE)], [(LOW, MIDDLE, HIGH)]])
@@ -250,7 +319,8 @@ def test_an_output_asks_for_exactly_the_layers_that_it_said_it_lacks(
     assert written.moved == sum(layer.content.size for layer in lacking)
     expect(case, baked)
     if case.keeps:
-        assert len(lacking) == 3 - (len(before[0]) if before else 0)
+        if case.shares:
+            assert len(lacking) == 3 - (len(before[0]) if before else 0)
         assert case.output.lacks(baked.image) == ()
 
 
@@ -274,7 +344,7 @@ def test_two_references_may_name_one_image(case: Case, make_image: Callable[...,
         expect(case, baked, "repo/smol:a")
 
 
-@pytest.mark.parametrize("case", [InLayout, InDocker], indirect=True)
+@pytest.mark.parametrize("case", [InLayout, InDocker, InContainerd], indirect=True)
 def test_two_images_lie_side_by_side(case: Case, make_image: Callable[..., Any]) -> None:
     one, two = make_image(LOW, HIGH), make_image(LOW, MIDDLE)
     case.output.write(one.image, "repo/smol:one", one.open, silent)
@@ -361,11 +431,27 @@ def test_nothing_is_left_lying_about_after_an_interruption(
 def test_all_outputs_hold_the_same_image(tmp_path: Path, make_image: Callable[..., Any]) -> None:
     baked = make_image(LOW, HIGH)
     held = []
-    for kind in (InLayout, InArchive, InDocker):
+    for kind in (InLayout, InArchive, InDocker, InContainerd):
         one: Case = kind(tmp_path)
         one.output.write(baked.image, REFERENCE, baked.open, silent)
         held.append(one.held(REFERENCE))
-    assert held[0] == held[1] == held[2]
+    assert held[0] is not None
+    assert all(one == held[0] for one in held)
+
+
+def test_what_keeps_a_layer_from_being_read_is_not_blamed_on_the_output(
+    case: Case, make_image: Callable[..., Any]
+) -> None:
+    baked = make_image(LOW)
+
+    def unreadable(layer: Layer) -> Iterator[bytes]:
+        yield next(baked.open(layer))
+        raise PermissionError(errno.EACCES, "Permission denied", "/store/crumb.whl")
+
+    with pytest.raises(PermissionError) as caught:
+        case.output.write(baked.image, REFERENCE, unreadable, silent)
+    assert caught.value.filename == "/store/crumb.whl"
+    assert case.held(REFERENCE) is None
 
 
 # What only an engine does
@@ -403,6 +489,68 @@ def test_an_engine_that_lost_layers_meanwhile_gets_all_of_them(
     expect(case, new)
     assert [event for event in heard if isinstance(event, Noted)] != []
     assert written.moved == sum(layer.content.size for layer in new.image.layers)
+
+
+def test_an_engine_with_containerds_store_gets_all_layers_and_is_asked_once_which_it_has(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    case = InContainerd(tmp_path)
+    for baked in (make_image(LOW), make_image(LOW, HIGH)):
+        case.output.write(baked.image, REFERENCE, baked.open, silent)
+        expect(case, baked)
+    assert [len(names) for names in case.engine.received] == [1, 2]
+    assert case.engine.asked_for_info == 1
+
+
+def test_an_engine_that_hides_its_containerd_store_gets_all_layers_in_the_end(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    case = InContainerd(tmp_path)
+    case.engine.driver_status = ()
+    old, new = make_image(LOW), make_image(LOW, HIGH)
+    for baked in (old, new):
+        case.output.write(baked.image, REFERENCE, baked.open, silent)
+        expect(case, baked)
+    assert [len(names) for names in case.engine.received] == [1, 1, 2]
+
+
+def test_an_engine_that_misses_a_layer_of_a_whole_archive_is_not_sent_it_again(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    case = InDocker(tmp_path)
+    case.engine.complaint = f"content digest sha256:{'0' * 64}: not found"
+    baked = make_image(LOW, HIGH)
+    with pytest.raises(TryAgain, match="misses a layer"):
+        write(case, baked.image, baked, [])
+    assert len(case.engine.received) == 1
+
+
+def test_an_image_that_goes_away_before_it_gets_its_name_is_sent(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    case = InDocker(tmp_path)
+    baked = make_image(LOW, HIGH)
+    write(case, baked.image, baked, [])
+    assert case.output.lacks(baked.image) == ()
+    case.engine.forget()
+    write(case, baked.image, baked, [])
+    expect(case, baked)
+
+
+def test_an_image_that_goes_away_right_after_its_load_is_said(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    case = InDocker(tmp_path)
+
+    class Pruned(FakeClient):
+        def load_image(self, data: Iterable[bytes]) -> Iterator[dict[str, str]]:
+            yield from super().load_image(data)
+            self.engine.forget()
+
+    client: Any = Pruned(case.engine)
+    baked = make_image(LOW)
+    with pytest.raises(TryAgain, match=REFERENCE):
+        Docker(client).write(baked.image, REFERENCE, baked.open, silent)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Digest
-from ovenproof.store.shelf import Absent, Openers, Shelf, open_local, shelves
+from ovenproof.errors import TryAgain
+from ovenproof.store.shelf import Absent, Openers, Shelf, open_local
 from ovenproof.store.store import Store
 
 BREAD = bytes(range(256)) * 40
@@ -46,13 +47,7 @@ def local_files(root: Path) -> Shelf:
     return Openers(table)
 
 
-def several(root: Path) -> Shelf:
-    first = Store(root / "first")
-    first.add([BREAD])
-    return shelves([Openers({}), first, openers(root)])
-
-
-@pytest.fixture(params=[store, stored_by_somebody_else, openers, local_files, several])
+@pytest.fixture(params=[store, stored_by_somebody_else, openers, local_files])
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     made: Shelf = request.param(tmp_path)
     return made
@@ -97,30 +92,7 @@ def test_what_is_not_there_is_absent(shelf: Shelf, content: Content) -> None:
         assert stream.read() == BREAD
 
 
-def test_several_shelves_ask_in_order_and_stop_at_the_first_that_knows(tmp_path: Path) -> None:
-    asked = []
-
-    class Named:
-        def __init__(self, name: str, shelf: Shelf) -> None:
-            self.name, self.shelf = name, shelf
-
-        def open(self, content: Content, offset: int = 0) -> BinaryIO:
-            asked.append(self.name)
-            return self.shelf.open(content, offset)
-
-    found = shelves(
-        [Named("a", Openers({})), Named("b", openers(tmp_path)), Named("c", Openers({}))]
-    )
-    found.open(CRUMB).close()
-    assert asked == ["a", "b"]
-
-
-def test_a_fault_that_is_not_absence_is_not_hidden_by_the_next_shelf(tmp_path: Path) -> None:
-    """A shelf that knows the content but cannot read it must be heard."""
-
-    def broken(offset: int) -> BinaryIO:
-        raise PermissionError("no")
-
-    found = shelves([Openers({LOAF: broken}), openers(tmp_path)])
-    with pytest.raises(PermissionError):
-        found.open(LOAF)
+def test_absence_is_told_with_a_remedy_where_nobody_makes_the_bytes_again(shelf: Shelf) -> None:
+    with pytest.raises(TryAgain, match="run the same command again") as caught:
+        shelf.open(Content.of(b"nobody knows"))
+    assert caught.value.subject == str(Digest.of(b"nobody knows"))

@@ -25,6 +25,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from ovenproof.core import flavour
+
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A suite in the background may have been told to ignore Ctrl-C; its children must not."""
 
@@ -324,13 +326,25 @@ def _environment(project: Project) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "OVENPROOF_CACHE": str(project.cache),
         "OVENPROOF_DEBIAN_MIRROR": nobody,
-        "DOCKER_HOST": f"unix://{project.home}/no-docker.sock",
+        "DOCKER_CONFIG": str(_no_engine(project.home)),
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": f"{nobody}/simple",
         "PIP_RETRIES": "0",
         "NO_PROXY": "*",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def _no_engine(home: Path) -> Path:
+    """Settings of Docker's program: nobody names an engine, and the one that is usual is not up."""
+    settings = home / ".docker"
+    meta = settings / "contexts" / "meta" / hashlib.sha256(b"nobody").hexdigest()
+    meta.mkdir(parents=True)
+    (settings / "config.json").write_text(json.dumps({"currentContext": "nobody"}))
+    endpoint = {"Host": f"unix://{home}/no-docker.sock", "SkipTLSVerify": False}
+    context = {"Name": "nobody", "Metadata": {}, "Endpoints": {"docker": endpoint}}
+    (meta / "meta.json").write_text(json.dumps(context))
+    return settings
 
 
 def _weights(folder: Path) -> None:
@@ -368,7 +382,7 @@ def write_tensors(path: Path, sizes: Mapping[str, int]) -> dict[str, str]:
 
 
 def _flavour(project: Project) -> None:
-    """`tiny`: its packages lie in the store, and its lock was written by nobody's program."""
+    """`tiny`: its packages lie in the store, and its lock was written by hand."""
     place = project.root / "images" / "tiny"
     place.mkdir(parents=True)
     (place / "image.yaml").write_text(FLAVOUR)
@@ -382,7 +396,7 @@ def _flavour(project: Project) -> None:
     }
     lock = {
         "format": 1,
-        "fingerprint": f"sha256:{'0' * 64}",
+        "fingerprint": str(flavour.parse(FLAVOUR, name="image.yaml").fingerprint([])),
         "debs": [
             {
                 "name": name,

@@ -55,6 +55,23 @@ def test_locking_again_from_nothing_changes_no_byte(project: Project) -> None:
     assert (project.root / "models.lock").read_bytes() == before
 
 
+def test_an_entry_that_says_its_order_has_it_although_it_was_locked_before(
+    project: Project,
+) -> None:
+    models = "  tiny:\n    weights: {folder: ./tiny}\n"
+    titles = []
+    for order in ("", "    order: base-first\n", "    order: weights-first\n"):
+        project.catalogue(models + order)
+        assert project.build("--output", "none").code == 0
+        (plan,) = project.run("plan", "--model", "tiny", "--json").json()
+        titles.append([layer["title"] for layer in plan["layers"]])
+    automatic, base_first, weights_first = titles
+    assert automatic == weights_first
+    assert base_first[0].startswith("debian")
+    assert sorted(base_first) == sorted(weights_first)
+    assert not weights_first[0].startswith("debian")
+
+
 def test_the_heavy_part_sinks_whether_the_flavour_is_proven_yet_or_not(project: Project) -> None:
     project.add_wheel("heap", "#" * (40 << 20))
     assert project.run("lock", "--model", "tiny").code == 0

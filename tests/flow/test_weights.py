@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.flow.conftest import Project
 
 BIG, SMALL = (f"model-0000{number}-of-00002.safetensors" for number in (1, 2))
-AGAIN = "run `invoke lock --model tiny` to lock what is there now"
+AGAIN = "run `ovenproof lock --model tiny` to lock what is there now"
 
 
 def change(path: Path) -> None:

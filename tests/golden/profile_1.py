@@ -29,7 +29,7 @@ RECIPES: dict[str, tuple[Entry, ...]] = {
     "a file": (File(path="etc/hostname", body=HELLO),),
     "an empty file": (File(path="empty", body=Literal(b"")),),
     "a file of one block": (File(path="block", body=Literal(bytes(range(256)) * 2)),),
-    "a directory": (Directory(path="srv/data", mode=0o750),),
+    "a directory": (Directory(path="srv", mode=0o711), Directory(path="srv/data", mode=0o750)),
     "a symbolic link": (Symlink(path="lib", target="usr/lib"),),
     "a hard link": (File(path="a", body=HELLO), Hardlink(path="b", target="a")),
     "a sticky directory": (Directory(path="tmp", mode=0o1777),),
@@ -58,7 +58,7 @@ SETTINGS = Settings(
 
 def layer(name: str) -> Content:
     """A recipe's bytes, by digest and size."""
-    made = recipe(RECIPES[name], parents={"srv": 0o711})
+    made = recipe(RECIPES[name])
     data = b"".join(part.data for part in made.segments() if isinstance(part, Literal))
     assert len(data) == made.size
     return Content.of(data)

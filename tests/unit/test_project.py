@@ -25,6 +25,7 @@ shm_bytes: 1
 CONFIG = LockedFile(path="config.json", size=2, digest=Digest.of(b"{}"))
 MODEL = ModelLock(fingerprint=Digest.of(b"words"), origin={"kind": "test"}, files=(CONFIG,))
 IMAGE = ImageLock(fingerprint=Digest.of(b"words"))
+PROOFS = {Digest.of(b"key"): Content.of(b"layer")}
 
 
 def flavour(images: Path, name: str, description: str) -> None:
@@ -95,20 +96,31 @@ def test_what_is_saved_is_read_back(project: Project) -> None:
     project.save_model("smol", MODEL)
     assert project.models_lock().models == {"smol": MODEL}
     own = project.flavour("own")
-    assert project.save_image(own, lambda old: IMAGE if old is None else old) == IMAGE
+    project.save_image(own, IMAGE)
     assert project.image_lock(own) == IMAGE
 
 
-def test_a_change_sees_the_lock_as_it_is_by_then(project: Project) -> None:
+def test_proofs_are_given_to_the_locks_that_they_are_of(project: Project) -> None:
     own = project.flavour("own")
-    project.save_image(own, lambda _old: IMAGE)
-    proofs = {Digest.of(b"key"): Content.of(b"layer")}
+    project.save_image(own, IMAGE)
+    project.save_model("smol", MODEL)
+    project.prove_image(own, IMAGE, PROOFS)
+    project.prove_model("smol", MODEL, PROOFS)
+    assert project.image_lock(own) == IMAGE.with_proofs(PROOFS)
+    assert project.models_lock().models == {"smol": MODEL.with_proofs(PROOFS)}
 
-    def add(old: ImageLock | None) -> ImageLock:
-        assert old == IMAGE
-        return old.with_proofs(proofs)
 
-    assert project.save_image(own, add).layers == proofs
+def test_what_was_locked_otherwise_meanwhile_stays_as_it_is(project: Project) -> None:
+    own = project.flavour("own")
+    image = replace(IMAGE, fingerprint=Digest.of(b"another"))
+    model = replace(MODEL, fingerprint=Digest.of(b"another"))
+    project.save_image(own, image)
+    project.save_model("smol", model)
+    project.prove_image(own, IMAGE, PROOFS)
+    project.prove_model("smol", MODEL, PROOFS)
+    project.prove_model("gone", MODEL, PROOFS)
+    assert project.image_lock(own) == image
+    assert project.models_lock().models == {"smol": model}
 
 
 def test_saving_one_entry_leaves_the_others(project: Project) -> None:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from ovenproof.core.action import Action, Outcome
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedDeb
-from ovenproof.errors import NoAccess, WrongBytes
+from ovenproof.errors import NoAccess, TryAgain, WrongBytes
 from ovenproof.store.store import Store
 
 KIND, VERSION = "deb.unpack", 1
@@ -89,6 +89,14 @@ def unpack(deb: LockedDeb, path: Path, store: Store) -> Unpacked:
                 name: store.add(_plain(stream, members, name, deb.name), what=f"{deb.name}: {name}")
                 for name in (CONTROL, DATA)
             }
+    except FileNotFoundError as error:
+        if error.filename != str(path):
+            raise
+        raise TryAgain(
+            "a package is no longer in the store",
+            subject=deb.name,
+            hint="run the same command again: it is fetched again",
+        ) from error
     except OSError as error:
         if error.filename != str(path):
             raise

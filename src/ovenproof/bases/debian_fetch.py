@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import httpx2
 
-from ovenproof.bases.debian_sources import SETTING, shown
+from ovenproof.bases.debian_sources import SETTING
+from ovenproof.core.address import shown
 from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started, silent
@@ -22,6 +23,10 @@ _TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
 
 class _Unanswered(Exception):
     """The server is there, and has no answer now."""
+
+
+class _NoMirror(TryAgain):
+    """Nobody was asked."""
 
 
 class _Forbidden(NoAccess):
@@ -89,7 +94,7 @@ class _Run:
                 self.listener(Finished(name=name))
                 return None
         if not faults:
-            return TryAgain("nobody to ask", got=f"no mirror of `{deb.archive}` is known")
+            return _NoMirror("nobody to ask", subject=deb.archive)
         return min(faults, key=lambda fault: _WORST_FIRST.index(type(fault)))
 
     def _chunks(self, deb: LockedDeb, mirror: str, name: str) -> Iterator[bytes]:
@@ -119,7 +124,7 @@ class _Run:
                 why = str(error) or type(error).__name__
                 if wait_s == self.waits_s[-1]:
                     self.down[mirror] = why
-            except httpx2.TransportError as error:
+            except httpx2.HTTPError as error:
                 why = str(error) or type(error).__name__
         raise TryAgain("a mirror did not answer", subject=name, where=shown(url), got=why)
 
@@ -194,7 +199,15 @@ def _grouped(faults: Sequence[tuple[LockedDeb, OvenproofError]]) -> Iterator[Ove
             hint="run `invoke lock --flavour NAME`, or set "
             f"{SETTING} to a snapshot mirror that still has it",
         )
-    if lost := [(deb, fault) for deb, fault in faults if isinstance(fault, TryAgain)]:
+    if alone := [(deb, fault) for deb, fault in faults if isinstance(fault, _NoMirror)]:
+        yield TryAgain(
+            "Debian packages are missing here, and no mirror is known to fetch them from",
+            subject=_named(deb for deb, _fault in alone),
+            expected=f"a mirror of {', '.join(sorted({str(fault.subject) for _, fault in alone}))}",
+            got="none in apt's configuration",
+            hint=f"set {SETTING} to the address of a mirror",
+        )
+    if lost := [(deb, fault) for deb, fault in faults if type(fault) is TryAgain]:
         yield TryAgain(
             "Debian packages are missing here, and no mirror answers",
             subject=_named(deb for deb, _fault in lost),

@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
-from ovenproof.bases.debian_sources import MAIN, SECURITY, SETTING, AptSource, shown
+from ovenproof.bases.debian_sources import MAIN, SECURITY, SETTING, AptSource
+from ovenproof.core.address import shown
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import BadFile, MissingTool, OvenproofError, TryAgain

@@ -51,7 +51,7 @@ class PackedFiles:
         try:
             blob, at = self.places[content]
         except KeyError:
-            raise Absent(str(content.digest)) from None
+            raise Absent(content) from None
         return part(self.store.open(blob, at + offset), content.size - offset)
 
 
@@ -100,9 +100,7 @@ class _Ground:
                     yield _clash(path, owner, self.owners[parent], f"`{parent}` is no directory")
 
     def _allowed(self, entry: Entry) -> Entry:
-        """The entry with the mode that the spec gives it: no setuid bit that nobody asked for."""
-        if isinstance(entry, File) and entry.mode & 0o4000 and entry.path not in self._spec.setuid:
-            return File(path=entry.path, body=entry.body, mode=entry.mode & 0o777)
+        """The entry with the mode that the spec gives it."""
         if isinstance(entry, Directory):
             return Directory(
                 path=entry.path, mode=self._spec.directories.get(entry.path, entry.mode)
@@ -112,11 +110,10 @@ class _Ground:
     def _put(self, owner: str, entry: Entry) -> None:
         path = entry.path
         other = self.owners.get(path)
-        winner = self._spec.winners.get(path)
-        if other is None or winner == owner:
+        if other is None:
             self.found[path] = entry
             self.owners[path] = owner
-        elif self.found[path] != entry and winner != other:
+        elif self.found[path] != entry:
             self._faults.append(_clash(path, other, owner, "two different things"))
 
 
@@ -126,7 +123,7 @@ def _clash(path: str, one: str, other: str, got: str) -> BadFile:
         subject=f"/{path}",
         expected="one thing at each path",
         got=got,
-        hint="say in the flavour's image.yaml who wins, or leave one of them out",
+        hint="leave one of them out, in the flavour's image.yaml",
     )
 
 

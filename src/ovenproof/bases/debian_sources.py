@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ovenproof.core.address import shown
 from ovenproof.errors import BadCall, NoAccess
 
 SETTING = "OVENPROOF_DEBIAN_MIRROR"
@@ -85,22 +86,12 @@ def from_setting(mirror: str) -> tuple[AptSource, ...]:
     )
 
 
-def machine_mirrors(apt: Path = Path("/etc/apt")) -> Mapping[str, Sequence[str]]:
-    """Archive -> the addresses of its mirrors, from apt's configuration."""
-    return mirrors(machine_sources(apt))
-
-
 def mirrors(sources: Iterable[AptSource]) -> Mapping[str, Sequence[str]]:
     """Archive -> the addresses of its mirrors, each once, in their order."""
     table: dict[str, dict[str, None]] = {}
     for source in sources:
         table.setdefault(source.archive, {})[source.url] = None
     return {archive: tuple(urls) for archive, urls in table.items()}
-
-
-def shown(url: str) -> str:
-    """An address as a person may see it: without user and password."""
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _text(path: Path) -> str:

@@ -94,19 +94,15 @@ class RootSpec:
     """Directory -> mode; every other directory is 0755."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Link -> target: alternatives, and what else there is besides LINKS."""
-    setuid: tuple[str, ...] = ()
-    """Programs that keep the setuid bit that their package gives them."""
     drop: tuple[str, ...] = DROP
     """Patterns of paths that packages have and the image has not; `*` also stands for slashes."""
     keep: tuple[str, ...] = KEEP
     """Patterns of what stays although `drop` says otherwise."""
-    winners: Mapping[str, str] = field(default_factory=dict)
-    """Path -> the package whose file is taken, where several have one."""
 
     def __post_init__(self) -> None:
-        for path in (*self.directories, *self.links, *self.setuid, *self.winners):
+        for path in (*self.directories, *self.links):
             check_path(path)
-        for name in ("directories", "links", "winners"):
+        for name in ("directories", "links"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def drops(self, path: str) -> bool:
@@ -125,8 +121,6 @@ def layer_parameters(spec: RootSpec) -> dict[str, Json]:
         "groups": [group.line() for group in spec.groups],
         "directories": dict(spec.directories),
         "links": {**LINKS, **spec.links},
-        "setuid": [*sorted(spec.setuid)],
         "drop": [*sorted(spec.drop)],
         "keep": [*sorted(spec.keep)],
-        "winners": dict(spec.winners),
     }

@@ -22,7 +22,6 @@ MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 """Folders of the root that are links into /usr."""
 
 _CHUNK = 1 << 18
-_SETUID = 0o4000
 _MOST_CONTROL = 1 << 24
 
 
@@ -196,9 +195,8 @@ def _clean(name: str, package: str) -> str | None:
 
 
 def _mode(member: tarfile.TarInfo) -> int:
-    """One of two modes, with the setuid bit where the package has it."""
-    executable = member.mode & 0o111
-    return (0o755 if executable else 0o644) | (member.mode & _SETUID)
+    """One of two modes: whom a package lets become somebody else, an image does not."""
+    return 0o755 if member.mode & 0o111 else 0o644
 
 
 def _stays_inside(path: str, target: str) -> bool:

@@ -97,19 +97,18 @@ class Recipe:
         yield Literal(tar.END)
 
 
-def recipe(entries: Iterable[Entry], *, parents: dict[str, int] | None = None) -> Recipe:
-    """Sort the entries and add the parent directories that are missing.
+def recipe(entries: Iterable[Entry]) -> Recipe:
+    """Sort the entries and add the parent directories that are missing, with mode 0755.
 
-    `parents` gives the modes of directories that a lower layer has with a mode other than 0755.
+    A directory that a lower layer has with another mode must be among the entries.
     """
-    modes = parents or {}
     found = list(entries)
     named = {entry.path for entry in found}
     for entry in tuple(found):
         path = entry.path
         while (path := path.rpartition("/")[0]) and path not in named:
             named.add(path)
-            found.append(Directory(path=path, mode=modes.get(path, 0o755)))
+            found.append(Directory(path=path))
     return Recipe(tuple(sorted(found, key=lambda entry: member(entry).path.encode())))
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from packaging.utils import canonicalize_name
+
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.layer import check_path
 from ovenproof.core.reader import Reader
@@ -34,6 +36,11 @@ class LockedWheel:
     def distribution(self) -> str:
         """Its name as its file says it, before normalisation."""
         return self.filename.split("-")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name as everybody compares it: lower case, with dashes."""
+        return canonicalize_name(self.distribution)
 
     @property
     def version(self) -> str:

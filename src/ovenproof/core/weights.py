@@ -13,9 +13,12 @@ from ovenproof.core.content import Body, LocalFile
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.layer import PROFILE, File, Recipe, recipe
 from ovenproof.core.lock import LockedFile
+from ovenproof.errors import BadFile
 
 ALONE_FROM = 32 << 20
 """Files from this size on get a layer of their own."""
+PINNED_BY_LAYER_LIMIT = 64
+"""So many files may be pinned by layers of their own: of an image's 120 layers over 50 are left."""
 KIND = "weights"
 VERSION = 1
 
@@ -34,11 +37,24 @@ def is_big(size: int) -> bool:
 
 
 def big_groups(files: Sequence[LockedFile], limit: int) -> tuple[Group, ...]:
-    """The big files, each alone; where there are more than `limit`, neighbours share."""
+    """The big files, each alone; where there are more than `limit`, neighbours share.
+
+    Never those that are pinned by their layers: in another layer their digests would prove nothing.
+    """
     big = sorted(file for file in files if is_big(file.size))
-    share = max(1, -(-len(big) // max(limit, 1)))
-    runs = [tuple(big[start : start + share]) for start in range(0, len(big), share)]
-    return tuple(Group(_title(run), run) for run in runs)
+    alone = [(file,) for file in big if file.pinned_by == "layer"]
+    others = [file for file in big if file.pinned_by == "file"]
+    share = max(1, -(-len(others) // max(limit - len(alone), 1)))
+    runs = [tuple(others[start : start + share]) for start in range(0, len(others), share)]
+    if alone and len(alone) + len(runs) > limit:
+        raise BadFile(
+            "the model and its runtime need more layers than an image can have",
+            subject=f"{alone[0][0].path} and {len(alone) - 1} more, each in a layer of its own",
+            expected=f"{max(limit, 0)} layers of weights at most",
+            got=len(alone) + len(runs),
+            hint="name fewer packages in `top` of the flavour's image.yaml",
+        )
+    return tuple(Group(_title(run), run) for run in sorted([*alone, *runs]))
 
 
 def small_group(files: Sequence[LockedFile]) -> Group | None:

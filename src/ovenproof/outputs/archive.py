@@ -4,6 +4,7 @@
 containerd read the layout. Both name the same blobs, so nothing is in it twice.
 """
 
+import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from ovenproof.errors import BadFile
 from ovenproof.events import Listener
 from ovenproof.outputs.interface import OpenLayer, Written, heard
 from ovenproof.outputs.layout import LAYOUT, index
-from ovenproof.store.disk import sweep, write_file, writing_to
+from ovenproof.outputs.place import elsewhere, writing
+from ovenproof.store.disk import sweep, write_file
 
 
 class Archive:
@@ -36,13 +38,14 @@ class Archive:
                 hint="give the name of a file: --output archive:FILE",
             )
         layers = self.lacks(image)
-        with writing_to(self.path, hint="free space, or choose another --output archive:FILE"):
+        chunks = stream(image, reference, layers, open_layer, listener)
+        with writing(self.path, hint="free space, or choose another --output archive:FILE"):
             sweep(self.path.parent)
-            write_file(self.path, stream(image, reference, layers, open_layer, listener))
+            write_file(self.path, elsewhere(chunks))
         return Written(
             place=str(self.path),
             moved=sum(layer.content.size for layer in layers),
-            use=f"docker load --input {self.path}",
+            use=shlex.join(["docker", "load", "--input", str(self.path)]),
         )
 
 
@@ -73,7 +76,8 @@ def stream(
         ]
     )
     yield from _file("oci-layout", LAYOUT)
-    yield from _file("index.json", index(image, reference.rpartition(":")[2]))
+    tag = reference.rpartition(":")[2]
+    yield from _file("index.json", index(image, tag, full_name=_full_name(reference)))
     yield from _file("manifest.json", legacy)
     yield _header("blobs/", tar.DIRECTORY)
     yield _header("blobs/sha256/", tar.DIRECTORY)
@@ -84,6 +88,14 @@ def stream(
         yield from heard(layer, open_layer, listener)
         yield tar.padding(layer.content.size)
     yield tar.END
+
+
+def _full_name(reference: str) -> str:
+    """The reference with its registry, as containerd files it: Docker's own where none is named."""
+    host, slash, _ = reference.partition("/")
+    if slash and (host == "localhost" or any(letter in host for letter in ".:")):
+        return reference
+    return f"docker.io/{reference if slash else 'library/' + reference}"
 
 
 def _blob(content: Content) -> str:

@@ -1,40 +1,32 @@
 """A Docker engine, over its API. What it has already does not travel again.
 
-The engine keeps layers by their position in a stack: what can be left out is the longest beginning
-that one of its images shares with ours.
+Docker's own store keeps layers by their position in a stack: what can be left out is the longest
+beginning that one of its images shares with ours. With containerd's store an engine names images by
+their manifests, and takes an archive only if all layers are in it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
-import requests
 from docker.client import DockerClient
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import NotFound
 
 from ovenproof.core.digest import Content
 from ovenproof.core.image import Image, Layer
-from ovenproof.errors import ImageFailed, MissingTool, NoSpace, OvenproofError, TryAgain
+from ovenproof.engine import FAULTS
+from ovenproof.errors import ImageFailed, NoSpace, OvenproofError, TryAgain
 from ovenproof.events import Listener, Noted
 from ovenproof.outputs.archive import stream, unique
 from ovenproof.outputs.interface import OpenLayer, Written
 
 LABEL = "org.ovenproof.entry"
 """Every image of ours carries it; only those are compared with a new one."""
-
-
-def connect(environment: Mapping[str, str]) -> DockerClient:
-    """The engine that DOCKER_HOST and its companions name, or the local one. Raises MissingTool."""
-    try:
-        client: DockerClient = DockerClient.from_env(environment=dict(environment), timeout=None)
-        client.ping()
-    except (DockerException, requests.RequestException, OSError) as error:
-        raise MissingTool(
-            "no Docker engine answers",
-            subject=environment.get("DOCKER_HOST", "the default socket"),
-            got=str(error).split("\n")[0],
-            hint="start Docker, set DOCKER_HOST, or write a layout: --output layout:dist",
-        ) from error
-    return client
+_CONTAINERD = "io.containerd.snapshotter"
+_MISSING = re.compile(
+    r"no such file or directory|invalid diffID|content digest sha256:[0-9a-f]{64}: not found"
+)
 
 
 class Docker:
@@ -44,22 +36,21 @@ class Docker:
         self.client = client
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
-        if self._has(image):
+        if self._inspect(self._name(image)) is not None:
             return ()
-        return unique(image.layers[self._shared(image) :])
+        return self._needed(image)
 
     def write(
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener
     ) -> Written:
-        layers = self.lacks(image)
-        identity = str(Content.of(image.config).digest)
-        if self._has(image):
-            repository, _, tag = reference.rpartition(":")
-            self._ask(self.client.api.tag, identity, repository, tag)
-        else:
+        layers: tuple[Layer, ...] = ()
+        if not self._tag(image, reference):
+            layers = self._needed(image)
             try:
                 self._load(stream(image, reference, layers, open_layer, listener))
             except _Vanished:
+                if layers == unique(image.layers):
+                    raise
                 listener(Noted(text="the engine lost layers meanwhile: all of them are sent"))
                 layers = unique(image.layers)
                 self._load(stream(image, reference, layers, open_layer, listener))
@@ -67,67 +58,89 @@ class Docker:
         return Written(
             place=f"docker: {reference}",
             moved=sum(layer.content.size for layer in layers),
-            use=f"docker run {reference}",
+            use=None,
         )
 
     def _load(self, archive: Iterator[bytes]) -> None:
         """Send an archive. What goes wrong while producing its bytes is raised as it is."""
-        failed: list[OvenproofError] = []
+        failed: list[Exception] = []
 
         def produce() -> Iterator[bytes]:
             try:
                 yield from archive
-            except OvenproofError as error:
+            except Exception as error:
                 failed.append(error)
                 raise
 
         try:
             answers: Iterable[Mapping[str, object]] = self.client.api.load_image(produce())
             faults = [str(answer["error"]) for answer in answers if "error" in answer]
-        except (DockerException, requests.RequestException, OSError) as error:
+        except FAULTS as error:
             if failed:
-                raise failed[0] from error
+                raise failed[0] from failed[0].__cause__
             faults = [str(error)]
         if faults:
             raise _complaint(faults[0])
 
-    def _has(self, image: Image) -> bool:
-        try:
-            self._ask(self.client.api.inspect_image, str(Content.of(image.config).digest))
-        except ImageNotFound:
-            return False
-        return True
+    @cached_property
+    def _by_manifest(self) -> bool:
+        """Is containerd's the store? Asked once."""
+        status = (self._ask(self.client.api.info) or {}).get("DriverStatus") or ()
+        return any(_CONTAINERD in str(value) for pair in status for value in pair)
+
+    def _name(self, image: Image) -> str:
+        """What the engine calls the image, whatever its tags."""
+        content = image.digest if self._by_manifest else Content.of(image.config)
+        return str(content.digest)
+
+    def _needed(self, image: Image) -> tuple[Layer, ...]:
+        """The layers that an archive of an image that is not there must have."""
+        shared = 0 if self._by_manifest else self._shared(image)
+        return unique(image.layers[shared:])
 
     def _shared(self, image: Image) -> int:
         """How many layers, from the lowest, some image of the engine has in the same order."""
         wanted = [str(layer.content.digest) for layer in image.layers]
         best = 0
-        for found in self._ask(self.client.api.images, filters={"label": LABEL}):
-            try:
-                details = self._ask(self.client.api.inspect_image, found["Id"])
-            except ImageNotFound:
-                continue
-            best = max(best, _common(wanted, details.get("RootFS", {}).get("Layers") or []))
+        for found in self._ask(self.client.api.images, filters={"label": LABEL}) or ():
+            details = self._inspect(found["Id"])
+            if details is not None:
+                best = max(best, _common(wanted, _layers(details)))
         return best
+
+    def _tag(self, image: Image, reference: str) -> bool:
+        """Give an image that is there one more name. False where it is not there."""
+        repository, _, tag = reference.rpartition(":")
+        return bool(self._ask(self.client.api.tag, self._name(image), repository, tag))
 
     def _prove(self, image: Image, reference: str) -> None:
         """An engine that took the image must say that it has these very layers."""
-        details = self._ask(self.client.api.inspect_image, reference)
+        details = self._inspect(reference)
+        if details is None:
+            raise TryAgain(
+                "the engine took the image, but has none of that name now", subject=reference
+            )
         wanted = [str(layer.content.digest) for layer in image.layers]
-        if details["RootFS"]["Layers"] != wanted:
+        found = _layers(details)
+        if found != wanted:
             raise ImageFailed(
                 "the engine holds other layers than it was given",
                 subject=reference,
                 expected=f"{len(wanted)} layers, the last {wanted[-1]}",
-                got=f"{len(details['RootFS']['Layers'])} layers",
+                got=f"{len(found)} layers, {_common(wanted, found)} of them in their place",
             )
 
+    def _inspect(self, name: str) -> Mapping[str, Any] | None:
+        details: Mapping[str, Any] | None = self._ask(self.client.api.inspect_image, name)
+        return details
+
     def _ask(self, call: Callable[..., Any], *arguments: object, **options: object) -> Any:
+        """What the engine answers; None where it knows no such thing."""
         try:
             return call(*arguments, **options)
         except NotFound:
-            raise
-        except (APIError, requests.RequestException, OSError) as error:
+            return None
+        except FAULTS as error:
             raise TryAgain("the Docker engine did not answer as it should", got=error) from error
 
 
@@ -144,6 +157,10 @@ def _common(wanted: list[str], found: list[str]) -> int:
     return count
 
 
+def _layers(details: Mapping[str, Any]) -> list[str]:
+    return (details.get("RootFS") or {}).get("Layers") or []
+
+
 def _complaint(text: str) -> OvenproofError:
     if "no space left" in text:
         return NoSpace(
@@ -151,6 +168,6 @@ def _complaint(text: str) -> OvenproofError:
             got=text,
             hint="free space where the engine keeps its images: docker image prune",
         )
-    if "no such file or directory" in text or "invalid diffID" in text:
+    if _MISSING.search(text):
         return _Vanished("the Docker engine misses a layer", got=text)
     return TryAgain("the Docker engine did not take the image", got=text)

@@ -19,8 +19,8 @@ class Written:
     """Where the image is now, as a person would type it."""
     moved: int
     """Bytes of layers that had to be written or sent."""
-    use: str
-    """The command to use the image with."""
+    use: str | None
+    """The command that brings it into a Docker engine; None where it is in one already."""
 
 
 class Output(Protocol):

@@ -1,8 +1,8 @@
 """An OCI image layout: a folder of blobs that many images may share."""
 
 import json
+import shlex
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ovenproof.core.digest import Content, Json, canonical_json
@@ -10,15 +10,23 @@ from ovenproof.core.image import MANIFEST_TYPE, Image, Layer
 from ovenproof.errors import BadFile
 from ovenproof.events import Listener
 from ovenproof.outputs.interface import OpenLayer, Written, heard
-from ovenproof.store.disk import alone, sweep, write_file, writing_to
+from ovenproof.outputs.place import elsewhere, writing
+from ovenproof.store.disk import alone, sweep, write_file
 
 LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"})
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 REF_NAME = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
 
 
 class Layout:
-    """A folder with `oci-layout`, `index.json` and `blobs/`. Other images in it are left alone."""
+    """A folder with `oci-layout`, `index.json` and `blobs/`. Other images in it are left alone.
+
+    A layer that lies here in its full size is believed: it was proven when it was written, and to
+    read tens of gigabytes each time would cost more than it finds. What another program or a bad
+    disk does to it later is found by whoever reads it: skopeo, umoci and containerd check every
+    digest. To have it written anew, delete the file. Config and manifest are written each time.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -33,12 +41,13 @@ class Layout:
         tag = reference.rpartition(":")[2]
         self._other_images(tag)  # a folder that is no layout is refused before anything moves
         moved = 0
-        with _writing(self.root):
+        hint = "free space, or choose another place with --output layout:DIR"
+        with writing(self.root, hint=hint):
             sweep(self.root)
             sweep(self._blobs)
             for layer in self.lacks(image):
                 moved += layer.content.size
-                self._put(layer.content, heard(layer, open_layer, listener))
+                self._put(layer.content, elsewhere(heard(layer, open_layer, listener)))
             for data in (image.config, image.manifest):
                 self._put(Content.of(data), (data,))
             write_file(self.root / "oci-layout", (LAYOUT,))
@@ -48,7 +57,9 @@ class Layout:
         return Written(
             place=f"{self.root}:{tag}",
             moved=moved,
-            use=f"skopeo copy oci:{self.root}:{tag} docker-daemon:{reference}",
+            use=shlex.join(
+                ["skopeo", "copy", f"oci:{self.root}:{tag}", f"docker-daemon:{reference}"]
+            ),
         )
 
     @property
@@ -83,14 +94,22 @@ class Layout:
         return [item for item in manifests if not _is_tagged(item, tag)]
 
 
-def index(image: Image, tag: str, others: Iterable[Json] = ()) -> bytes:
-    """The `index.json` of a layout that holds the image under a tag."""
+def index(
+    image: Image, tag: str, others: Iterable[Json] = (), *, full_name: str | None = None
+) -> bytes:
+    """The `index.json` of a layout that holds the image under a tag.
+
+    `full_name` is for containerd, which otherwise takes the tag for the whole name.
+    """
     digest = image.digest
+    annotations: dict[str, Json] = {REF_NAME: tag}
+    if full_name is not None:
+        annotations[FULL_NAME] = full_name
     mine: Json = {
         "mediaType": MANIFEST_TYPE,
         "digest": str(digest.digest),
         "size": digest.size,
-        "annotations": {REF_NAME: tag},
+        "annotations": annotations,
     }
     return canonical_json(
         {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [*others, mine]}
@@ -100,7 +119,3 @@ def index(image: Image, tag: str, others: Iterable[Json] = ()) -> bytes:
 def _is_tagged(item: Json, tag: str) -> bool:
     annotations = item.get("annotations") if isinstance(item, dict) else None
     return isinstance(annotations, dict) and annotations.get(REF_NAME) == tag
-
-
-def _writing(root: Path) -> AbstractContextManager[None]:
-    return writing_to(root, hint="free space, or choose another place with --output layout:DIR")

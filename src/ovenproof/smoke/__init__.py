@@ -1,12 +1,14 @@
 """Start an image and ask it: nothing is released that has not answered."""
 
+from collections.abc import Mapping
+
 from ovenproof import events
 from ovenproof.smoke import ask as _ask
 from ovenproof.smoke import container as _container
-from ovenproof.smoke.container import Conditions, sweep
+from ovenproof.smoke.container import Conditions
 from ovenproof.smoke.report import Check, Report, Subject
 
-__all__ = ["Check", "Conditions", "Report", "Subject", "run", "sweep"]
+__all__ = ["Check", "Conditions", "Report", "Subject", "run"]
 
 UNRESTRICTED = Conditions()
 
@@ -15,18 +17,19 @@ def run(
     reference: str,
     subject: Subject,
     *,
+    environment: Mapping[str, str],
     conditions: Conditions = UNRESTRICTED,
     listener: events.Listener = events.silent,
-    docker_host: str | None = None,
     timeout_s: float = 300,
 ) -> Report:
     """Start the image, make every check, remove the container.
 
-    Raises ImageFailed with all that failed, or with the container's last lines where it died.
+    `environment` says which Docker engine is meant: DOCKER_HOST and its companions. Raises
+    ImageFailed with all that failed, or with the container's last lines where it died.
     """
     name = f"test {reference}"
     listener(events.Started(name=name))
-    with _container.started(reference, subject, conditions, docker_host) as started:
+    with _container.started(reference, subject, conditions, environment) as started:
         _container.wait(started, started.send, timeout_s=timeout_s)
         listener(events.Noted(text=f"{reference} is healthy"))
         checks = []

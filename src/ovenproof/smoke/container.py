@@ -2,18 +2,19 @@
 
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from docker.client import DockerClient
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 from docker.types.containers import DeviceRequest
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from ovenproof import errors
+from ovenproof.engine import FAULTS, connect
 from ovenproof.smoke.http import Answer, Send, from_inside, through_port
 from ovenproof.smoke.report import Subject
 
@@ -63,60 +64,39 @@ class Started:
 
 @contextmanager
 def started(
-    reference: str, subject: Subject, conditions: Conditions, docker_host: str | None = None
+    reference: str, subject: Subject, conditions: Conditions, environment: Mapping[str, str]
 ) -> Iterator[Started]:
     """A running container, removed in the end with its volumes, whatever happens.
 
     Raises MissingTool without a Docker engine, BadCall for an image that the engine does not have
     (none is pulled: what is tested is what was built), ImageFailed where it cannot be started.
     """
-    with engine(docker_host) as client:
+    client = connect(environment)
+    try:
         try:
             client.images.get(reference)
+            container = _container(reference, subject, conditions, client, environment)
         except ImageNotFound as fault:
             raise errors.BadCall(
                 "the Docker engine has no such image", subject=reference, hint="build it first"
             ) from fault
-    container = _container(reference, subject, conditions, docker_host)
-    try:
-        try:
-            container.start()
-            send = _send(container, subject.port, conditions)
-        except DockerException as fault:
-            raise errors.ImageFailed(
-                "the container cannot be started", subject=reference, got=fault
+        except FAULTS as fault:
+            raise errors.TryAgain(
+                "the Docker engine did not answer as it should", got=fault
             ) from fault
-        yield Started(container, send)
-    finally:
-        container.stop()
-
-
-@contextmanager
-def engine(docker_host: str | None) -> Iterator[DockerClient]:
-    """The Docker engine at `docker_host`, or where the Docker program's own settings say."""
-    try:
-        client = DockerClient.from_env(**_client_settings(docker_host))
-        client.ping()
-    except DockerException as fault:
-        raise errors.MissingTool(
-            "no Docker engine answers",
-            subject=docker_host or "DOCKER_HOST or /var/run/docker.sock",
-            got=fault,
-            hint="start one, or set DOCKER_HOST",
-        ) from fault
-    try:
-        yield client
+        try:
+            try:
+                container.start()
+                send = _send(container, subject, conditions)
+            except FAULTS as fault:
+                raise errors.ImageFailed(
+                    "the container cannot be started", subject=reference, got=fault
+                ) from fault
+            yield Started(container, send)
+        finally:
+            container.stop()
     finally:
         client.close()
-
-
-def sweep(docker_host: str | None = None) -> int:
-    """Remove every container that a test has left behind (killed before it could); how many."""
-    with engine(docker_host) as client:
-        found = client.containers.list(all=True, filters={"label": LABEL})
-        for container in found:
-            container.remove(force=True, v=True)
-    return len(found)
 
 
 def wait(
@@ -151,11 +131,19 @@ def wait(
 
 
 def _container(
-    reference: str, subject: Subject, conditions: Conditions, docker_host: str | None
+    reference: str,
+    subject: Subject,
+    conditions: Conditions,
+    client: DockerClient,
+    environment: Mapping[str, str],
 ) -> DockerContainer:
     # Ryuk, which would clean up after us, is one more image to pull.
     testcontainers_config.ryuk_disabled = True
-    container = DockerContainer(reference, docker_client_kw=_client_settings(docker_host))
+    container = DockerContainer(reference, docker_client_kw={"environment": dict(environment)})
+    # testcontainers has settings of its own for where to look; what is asked is what was built.
+    own = container.get_docker_client()
+    own.client.close()
+    own.client = client
     settings: dict[str, Any] = {
         "labels": {LABEL: "1"},
         "shm_size": subject.shm_bytes,
@@ -198,20 +186,18 @@ def _addresses(container: DockerContainer, port: int) -> list[tuple[str, int]]:
     return [("127.0.0.1", published), (client.bridge_ip(identity), port)]
 
 
-def _send(container: DockerContainer, port: int, conditions: Conditions) -> Send:
+def _send(container: DockerContainer, subject: Subject, conditions: Conditions) -> Send:
     def knock(method: str, path: str, body: bytes | None) -> Answer:
         # The port is looked up anew: a dead container has none, and that is for `wait` to say.
-        return through_port(*_addresses(container, port))(method, path, body)
+        return through_port(*_addresses(container, subject.port))(method, path, body)
 
     def execute(words: list[str]) -> tuple[int | None, bytes]:
         try:
             result = container.exec(words)
-        except DockerException as fault:  # dead, or not yet alive
+        except FAULTS as fault:  # dead, or not yet alive
             raise ConnectionError(str(fault)) from fault
         return result.exit_code, result.output
 
-    return knock if conditions.network else from_inside(execute, port)
-
-
-def _client_settings(docker_host: str | None) -> dict[str, Any]:
-    return {} if docker_host is None else {"environment": {"DOCKER_HOST": docker_host}}
+    if conditions.network:
+        return knock
+    return from_inside(execute, subject.port, python=subject.interpreter)

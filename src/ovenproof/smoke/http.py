@@ -65,7 +65,7 @@ print(json.dumps({"status": r.status, "type": r.headers.get("Content-Type", ""),
 """
 
 
-def from_inside(execute: Execute, port: int, *, python: str = "/usr/bin/python3.11") -> Send:
+def from_inside(execute: Execute, port: int, *, python: str) -> Send:
     """By the container's own Python: the only way into one that has no network."""
 
     def send(method: str, path: str, body: bytes | None) -> Answer:

@@ -12,6 +12,8 @@ class Subject:
 
     served_names: tuple[str, ...]
     port: int
+    interpreter: str
+    """The image's Python: the way in where there is no network."""
     expectations: tuple[Expectation, ...] = ()
     shm_bytes: int = 1 << 30
     needs_gpu: bool = False

@@ -28,12 +28,9 @@ from ovenproof.events import Advanced, Finished, Listener, Started
 from ovenproof.sources.checkpoint import facts
 from ovenproof.sources.interface import Resolved
 from ovenproof.sources.selection import Selection, select
-from ovenproof.store.seen import Seen
+from ovenproof.store.seen import Seen, state
 from ovenproof.store.shelf import Openers, Prepared, Shelf, open_local
 from ovenproof.store.stream import measure
-
-PINNED_BY_LAYER_LIMIT = 64
-"""More big files than this must share layers, so each is pinned by its own digest instead."""
 
 
 class Folder:
@@ -50,15 +47,17 @@ class Folder:
         self._jobs = jobs
 
     def resolve(self, listener: Listener) -> Resolved:
-        sizes = self._sizes()
         chosen = select(
-            tuple(sizes), read=self._read, remote_code=self.remote_code, where=self.said
+            self._names(), read=self._read, remote_code=self.remote_code, where=self.said
         )
         for path in chosen.paths:
             _check_name(path)
+        sizes = {path: _status(self.root / path).st_size for path in chosen.paths}
         found = self._facts(chosen, sizes)
-        big = sum(weights.is_big(sizes[path]) for path in chosen.paths)
-        lock = partial(self._lock, by_layer=big <= PINNED_BY_LAYER_LIMIT, listener=listener)
+        # More of them would have to share layers, so each is pinned by its own digest instead.
+        big = sum(weights.is_big(size) for size in sizes.values())
+        by_layer = big <= weights.PINNED_BY_LAYER_LIMIT
+        lock = partial(self._lock, by_layer=by_layer, listener=listener)
         with ThreadPoolExecutor(self._jobs) as pool:
             files = tuple(pool.map(lock, sorted(chosen.paths, key=lambda path: -sizes[path])))
         return Resolved(
@@ -126,7 +125,8 @@ class Folder:
             hint=again,
         )
 
-    def _sizes(self) -> dict[str, int]:
+    def _names(self) -> tuple[str, ...]:
+        """All files, below the folder. What is hidden, such as `.git`, is nobody's model."""
         if not self.root.is_dir():
             found = "a file" if self.root.exists() else "nothing"
             found = "a link to nowhere" if self.root.is_symlink() and found == "nothing" else found
@@ -136,26 +136,12 @@ class Folder:
                 got=f"{found} at {self.root}",
                 hint="mend `weights: {folder: …}`; a relative path counts from models.yaml",
             )
-        sizes = {}
-        for place, folders, names in os.walk(self.root, onerror=_refuse):
-            folders.sort()
-            for name in sorted(names):
-                path = Path(place, name)
-                relative = str(PurePosixPath(path.relative_to(self.root)))
-                sizes[relative] = self._size(path)
-        return {path: size for path, size in sizes.items() if size >= 0}
-
-    def _size(self, path: Path) -> int:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise BadFile(
-                "a file of the weights cannot be read",
-                subject=path,
-                got="a link to nowhere" if path.is_symlink() else error.strerror,
-                hint="fetch what it should be, or remove it from the folder",
-            ) from error
-        return status.st_size if S_ISREG(status.st_mode) else -1
+        names: list[str] = []
+        for place, folders, files in os.walk(self.root, onerror=_refuse):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = [Path(place, name) for name in sorted(files) if _may_be_file(Path(place, name))]
+            names += [str(PurePosixPath(path.relative_to(self.root))) for path in paths]
+        return tuple(names)
 
     def _facts(self, chosen: Selection, sizes: Mapping[str, int]) -> dict[str, Json]:
         if "config.json" not in chosen.texts:
@@ -167,6 +153,7 @@ class Folder:
         )
 
     def _read(self, name: str) -> bytes:
+        _status(self.root / name)
         with _opened(self.root / name) as stream:
             return stream.read()
 
@@ -193,7 +180,7 @@ class Folder:
         found = self._seen.recall(place, purpose, before)
         if found is None:
             found = self._hash(place, path, before.st_size, purpose != "file", listener)
-            if place.stat().st_mtime_ns != before.st_mtime_ns:
+            if state(place.stat()) != state(before):
                 raise TryAgain(
                     "a file of the weights was changed while it was read",
                     subject=place,
@@ -214,6 +201,26 @@ class Folder:
         )
         listener(Finished(name=path))
         return found
+
+
+def _may_be_file(path: Path) -> bool:
+    """Also what cannot be looked at, such as a link to nowhere: that is told where it is chosen."""
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise BadFile(
+            "a file of the weights cannot be read",
+            subject=path,
+            got="a link to nowhere" if path.is_symlink() else error.strerror,
+            hint="fetch what it should be, or remove it from the folder",
+        ) from error
 
 
 def _check_name(path: str) -> None:

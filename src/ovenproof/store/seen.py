@@ -1,7 +1,9 @@
 """What this machine has hashed: digests of files that have not changed since.
 
-A file is taken to be unchanged while its path, size, inode and both its times are. This is a
-shortcut of one machine and never leaves it, unlike an action's outcome.
+A file is taken to be unchanged while its path, size, inode and both its times are, and those times
+lie before the record's: a file system's clock ticks slowly, so that a file which was changed again
+within one tick looks as it did. This is a shortcut of one machine and never leaves it, unlike an
+action's outcome.
 """
 
 import os
@@ -22,11 +24,14 @@ class Seen:
     def recall(self, path: Path, purpose: Json, status: os.stat_result) -> Content | None:
         """What the file's hashing gave; `purpose` says what was hashed."""
         try:
-            text = self._place(path, purpose).read_bytes()
+            with self._place(path, purpose).open("rb") as stream:
+                text = stream.read()
+                written_ns = os.fstat(stream.fileno()).st_mtime_ns
             found = Reader.parse(text, name="seen").content()
         except (OSError, BadFile):
             return None
-        return found if text == _record(status, found) else None
+        settled = max(status.st_mtime_ns, status.st_ctime_ns) < written_ns
+        return found if settled and text == _record(status, found) else None
 
     def knows(self, path: Path, purpose: Json) -> bool:
         """Whether the file was hashed here before, in whatever state it was then."""
@@ -50,14 +55,15 @@ class Seen:
 def _record(status: os.stat_result, content: Content) -> bytes:
     """A record, with a digest of itself so that a damaged one is not believed."""
     body: dict[str, Json] = {
-        "state": _state(status),
+        "state": state(status),
         "digest": str(content.digest),
         "size": content.size,
     }
     return canonical_json({**body, "check": str(Digest.of(canonical_json(body)))})
 
 
-def _state(status: os.stat_result) -> str:
+def state(status: os.stat_result) -> str:
+    """All that tells one state of a file from another without reading it."""
     parts = (
         status.st_dev,
         status.st_ino,

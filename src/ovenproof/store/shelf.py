@@ -1,21 +1,32 @@
-"""Shelves: who knows where the bytes of a body lie.
+"""A shelf: who knows where the bytes of a body lie.
 
 A shelf has one method. A recipe together with a shelf that knows all its bodies is *prepared*: its
 bytes can be produced, from any offset, as often as anybody asks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeAlias
 
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content
 from ovenproof.core.layer import Recipe
-from ovenproof.errors import LockAgain, NoAccess, WrongBytes
+from ovenproof.errors import LockAgain, NoAccess, TryAgain, WrongBytes
 
 
-class Absent(LookupError):
-    """This shelf does not know these bytes."""
+class Absent(TryAgain):
+    """This shelf does not know these bytes. Who can, makes them again; else a person calls again.
+
+    That happens to bytes which somebody removes while they are needed, and to rotten ones.
+    """
+
+    def __init__(self, content: Content) -> None:
+        super().__init__(
+            "something that this needs is no longer in the store",
+            subject=content.digest,
+            expected=f"{content.size} bytes",
+            hint="run the same command again: what is missing is fetched or made again",
+        )
 
 
 class Shelf(Protocol):
@@ -23,21 +34,6 @@ class Shelf(Protocol):
 
     def open(self, content: Content, offset: int = 0) -> BinaryIO:
         """The bytes from `offset` on. Raises Absent for content that is not here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shelves:
-    """Several shelves; the first that knows the content gives it."""
-
-    shelves: tuple[Shelf, ...]
-
-    def open(self, content: Content, offset: int = 0) -> BinaryIO:
-        for shelf in self.shelves:
-            try:
-                return shelf.open(content, offset)
-            except Absent:
-                continue
-        raise Absent(str(content.digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class Openers:
         try:
             opener = self.table[content]
         except KeyError:
-            raise Absent(str(content.digest)) from None
+            raise Absent(content) from None
         return opener(offset)
 
 
@@ -96,8 +92,3 @@ def open_local(file: LocalFile, offset: int) -> BinaryIO:
         )
     stream.seek(offset)
     return stream
-
-
-def shelves(found: Iterable[Shelf]) -> Shelves:
-    """Several shelves as one."""
-    return Shelves(tuple(found))

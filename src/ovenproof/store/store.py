@@ -11,18 +11,27 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.reader import Reader
-from ovenproof.errors import BadFile, WrongBytes
-from ovenproof.store.disk import abandoned, claim, sweep, write_file, writing_to
+from ovenproof.errors import BadFile, NoAccess, TryAgain, WrongBytes
+from ovenproof.store.disk import (
+    abandoned,
+    claim,
+    remove_opened,
+    sweep,
+    write_file,
+    writing_to,
+)
 from ovenproof.store.shelf import Absent
 
 CHUNK = 1 << 20
+FOLDERS = ("actions", "blobs", "locks", "seen", "tmp")
+"""What a store is made of. Nothing else is counted or removed, wherever its root is."""
 
 
 class Store:
@@ -52,27 +61,17 @@ class Store:
         """Whether exactly this content lies here. What has rotted is removed."""
         if content.digest in self._proven and self.has(content):
             return True
-        path = self.path(content)
-        try:
-            with path.open("rb", buffering=0) as stream:
-                found = Content(
-                    Digest(hashlib.file_digest(stream, "sha256").hexdigest()),
-                    stream.tell(),
-                )
-        except (FileNotFoundError, NotADirectoryError):
+        stream = self._opened(content)
+        if stream is None:
             return False
-        if found.digest != content.digest:
-            path.unlink(missing_ok=True)
-        if found != content:
-            return False
-        self._proven.add(content.digest)
+        stream.close()
         return True
 
     def open(self, content: Content, offset: int = 0) -> BinaryIO:
         """The content from `offset` on, verified before the first byte is given out."""
-        if not self.verify(content):
-            raise Absent(str(content.digest))
-        stream = self.path(content).open("rb")
+        stream = self._opened(content)
+        if stream is None:
+            raise Absent(content)
         stream.seek(offset)
         return stream
 
@@ -82,18 +81,23 @@ class Store:
         """Keep these bytes. Raises WrongBytes, and keeps nothing, when they are not as expected."""
         with self.temporary() as folder:
             path = folder / "blob"
-            with self._writing(), path.open("wb", buffering=0) as stream:
-                for chunk in chunks:
-                    view = memoryview(chunk)
-                    while view:
-                        view = view[stream.write(view) :]
+            with self._writing():
+                stream = path.open("wb", buffering=0)
+            with stream:
+                for chunk in chunks:  # whose own complaints are not about this disk
+                    with self._writing():
+                        view = memoryview(chunk)
+                        while view:
+                            view = view[stream.write(view) :]
             return self.adopt(path, expected=expected, what=what)
 
     def adopt(
         self, path: Path, *, expected: Content | None = None, what: str = "content"
     ) -> Content:
         """Take a file of the store's file system in, by a rename. See `add`."""
-        with path.open("rb", buffering=0) as stream:
+        with self._kept():
+            stream = path.open("rb", buffering=0)
+        with stream:
             digest = Digest(hashlib.file_digest(stream, "sha256").hexdigest())
             content = Content(digest, stream.tell())
             if expected is not None and content != expected:
@@ -105,8 +109,8 @@ class Store:
                 )
             with self._writing():
                 os.fsync(stream.fileno())
-        path.chmod(0o444)
         with self._writing():
+            path.chmod(0o444)
             self._blobs.mkdir(parents=True, exist_ok=True)
             path.replace(self.path(content))
         self._proven.add(content.digest)
@@ -151,7 +155,13 @@ class Store:
 
     def size(self) -> int:
         """Bytes that everything here takes."""
-        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+        total = 0
+        for name in FOLDERS:
+            for folder, _folders, files in os.walk(self.root / name):
+                for file in files:
+                    with suppress(FileNotFoundError):  # somebody works here meanwhile
+                        total += os.lstat(os.path.join(folder, file)).st_size  # noqa: PTH118  many
+        return total
 
     def sweep(self) -> int:
         """Remove what killed processes left behind; how many things that were."""
@@ -162,6 +172,41 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
                     removed += 1
         return removed
+
+    def empty(self) -> None:
+        """Remove everything. Raises NoAccess where something stays."""
+        for name in FOLDERS:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+        self._proven.clear()
+        if left := [name for name in FOLDERS if (self.root / name).exists()]:
+            raise NoAccess(
+                "the store could not be emptied",
+                subject=self.root,
+                got=f"left: {', '.join(left)}",
+                hint="make the folder writable, or wait until no build uses it",
+            )
+        with suppress(OSError):  # other things lie here too
+            self.root.rmdir()
+
+    def _opened(self, content: Content) -> BinaryIO | None:
+        """The blob, at its start, if it is exactly this content. What has rotted is removed."""
+        path = self.path(content)
+        try:
+            stream = path.open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        size = os.fstat(stream.fileno()).st_size
+        if content.digest in self._proven and size == content.size:
+            return stream
+        found = Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+        if found != content.digest:
+            remove_opened(path, stream)
+        if Content(found, stream.tell()) != content:
+            stream.close()
+            return None
+        self._proven.add(content.digest)
+        stream.seek(0)
+        return stream
 
     def _new_folder(self) -> tuple[Path, int]:
         """A temporary folder, and the descriptor that holds the lock on it."""
@@ -176,11 +221,24 @@ class Store:
                 return folder, descriptor
             os.close(descriptor)
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return writing_to(
-            self.root,
-            hint="free space, run `invoke clean`, or set OVENPROOF_CACHE to a folder with room",
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        hint = "free space, run `invoke clean`, or set OVENPROOF_CACHE to a folder with room"
+        with self._kept(), writing_to(self.root, hint=hint):
+            yield
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """What was put here a moment ago is here, unless somebody empties the store."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise TryAgain(
+                "the store was emptied while something was put into it",
+                subject=self.root,
+                got=error,
+                hint="run the same command again, and `invoke clean --all` when nothing runs",
+            ) from error
 
 
 def _outcome_text(key: Digest, outcome: Outcome) -> bytes:

@@ -8,6 +8,7 @@ from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say,
 
 @verb(
     name="build",
+    dry=True,
     iterable=["model"],
     help={
         "model": "entry to build; may be given several times",
@@ -70,8 +71,7 @@ def build(
         say(f"size    {size(image.size)} in {len(image.layers)} layers")
         if written is not None:
             say(f"place   {written.place} ({size(written.moved)} moved)")
-            by_run = written.use.startswith("docker run ")  # by itself it lacks what vLLM needs
-            say(f"use     {bake.run_line if by_run else written.use}")
+            say(f"use     {written.use or bake.run_line}")
     if json:
         answer(results)
     raise_all(faults)

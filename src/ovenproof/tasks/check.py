@@ -79,7 +79,7 @@ def check(_context: Context, only: list[str], with_system: bool = False) -> None
         say(f"{name:<13} {result}")
     failed = [name for name, result in results.items() if result.startswith("FAILED")]
     missing = [name for name, result in results.items() if result.startswith("did not run")]
-    if failed or (with_system and missing):
+    if failed or (missing and (with_system or only)):
         raise Exit(code=1)
 
 

@@ -24,7 +24,7 @@ class Finding:
     hint: str = ""
 
 
-@verb(name="doctor", help={"json": "for machines"})
+@verb(name="doctor", dry=True, help={"json": "for machines"})
 def doctor(_context: Context, json: bool = False) -> None:
     """Look at this machine: what works, what is missing, and what that is needed for."""
     from ovenproof.tasks.screen import table
@@ -98,10 +98,10 @@ def _apt() -> Finding:
 
 
 def _engine() -> Finding:
-    from ovenproof.outputs.docker import connect
+    from ovenproof.engine import connect, version_of
 
     try:
-        version = connect(os.environ).version()["Version"]
+        version = version_of(connect(os.environ))
     except OvenproofError as error:
         return Finding(
             name="Docker engine",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ovenproof.core.entry import Source
 
 
-@verb(name="list", help={"json": "for machines"})
+@verb(name="list", dry=True, help={"json": "for machines"})
 def list_(_context: Context, json: bool = False) -> None:
     """Show the entries of models.yaml."""
     from ovenproof.tasks.screen import size, table
@@ -32,7 +32,7 @@ def list_(_context: Context, json: bool = False) -> None:
                 "quantization": entry.quantization,
                 "locked": lock is not None,
                 "bytes": sum(file.size for file in lock.files) if lock else None,
-                "image": f"{catalogue.repository}:{entry.name}",
+                "image": catalogue.reference(entry),
             }
         )
     if json:

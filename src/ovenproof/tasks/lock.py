@@ -37,7 +37,11 @@ def lock(
     from ovenproof.tasks.screen import progress, size
 
     here = project()
-    names = chosen(here, model, all) if model or all or not flavour else []
+    if upgrade and not flavour:
+        raise BadCall("--upgrade is for a flavour", hint="add --flavour NAME")
+    if not model and not all and not flavour:
+        raise BadCall("nothing to lock is named", expected="--model NAME, --all or --flavour NAME")
+    names = chosen(here, model, all) if model or all else []
     if not all_named(flavour):
         raise BadCall("--flavour has no name", hint=f"one of: {', '.join(here.flavours())}")
     result: dict[str, object] = {}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @verb(
     name="plan",
+    dry=True,
     iterable=["model"],
     help={
         "model": "entry to plan; may be given several times",

@@ -6,24 +6,29 @@ import shlex
 from invoke import Context
 
 from ovenproof.errors import BadCall, MissingTool
-from ovenproof.tasks.shell import chosen, is_dry, machine, project, say, verb
+from ovenproof.tasks.shell import chosen, is_dry, project, say, verb
 
 
 @verb(
     name="run",
+    dry=True,
     iterable=["model"],
     help={"model": "entry to run", "args": "more options for vLLM, as one text"},
 )
 def run(context: Context, model: list[str], args: str = "") -> None:
     """Start an image that was built into the Docker engine. With --dry: only show the command."""
-    from ovenproof.build import prepare
+    from ovenproof.identity import run_line
 
     here = project()
     names = chosen(here, model, False)
     if len(names) != 1:
         raise BadCall("only one image can be run at a time", got=", ".join(names))
-    bake = prepare(here, machine(), names[0], may_lock=False)
-    command = [*shlex.split(bake.run_line), *shlex.split(args)]
+    catalogue = here.catalogue()
+    entry = catalogue.entry(names[0])
+    flavour = here.flavour(entry.flavour).flavour
+    line = shlex.split(run_line(entry, flavour, catalogue.reference(entry)))
+    # What was not built must not come from a registry where somebody else has that name.
+    command = [*line[:2], "--pull", "never", *line[2:], *shlex.split(args)]
     if is_dry(context):
         say(shlex.join(command))
         return

@@ -61,8 +61,9 @@ def _live() -> Iterator[Listener]:
 
     console = Console(stderr=True)
     running: dict[str, TaskID] = {}
+    lock = threading.Lock()
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         DownloadColumn(binary_units=False),
         TransferSpeedColumn(),
@@ -72,6 +73,10 @@ def _live() -> Iterator[Listener]:
     )
 
     def hear(event: Event) -> None:
+        with lock:  # several threads tell
+            show(event)
+
+    def show(event: Event) -> None:
         match event:
             case Started(name=name, total=total):
                 running[name] = bar.add_task(name, total=total)
@@ -84,9 +89,12 @@ def _live() -> Iterator[Listener]:
                     moved = f" {size(int(done.completed))}" if done.completed else ""
                     took = f" in {done.elapsed:.1f} s" if done.elapsed else ""
                     bar.remove_task(task)
-                    console.print(f"{name}:{moved}{took} {note}".rstrip(), highlight=False)
+                    say(f"{name}:{moved}{took} {note}".rstrip())
             case Noted(text=text):
-                console.print(text, highlight=False)
+                say(text)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
 
     with bar:
         yield hear

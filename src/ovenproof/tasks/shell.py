@@ -29,19 +29,25 @@ if TYPE_CHECKING:
 CACHE = "OVENPROOF_CACHE"
 DEBIAN_MIRROR = "OVENPROOF_DEBIAN_MIRROR"
 JOBS = "OVENPROOF_JOBS"
-INTERRUPTED = 130
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""As a shell calls the end by SIGINT and by SIGPIPE."""
 
 
-def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """A task whose errors are told and whose exit code says what helps."""
+def verb(*, dry: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """A task whose errors are told and whose exit code says what helps.
+
+    `dry` says that it knows what `--dry` means; the others refuse it rather than do the work.
+    """
 
     def wrap(body: Callable[..., None]) -> Task[Any]:
         @wraps(body)
         def told(context: Context, *args: Any, **kwargs: Any) -> None:
             try:
+                if is_dry(context) and not dry:
+                    raise BadCall("this task has no --dry", hint="`plan` shows what a build does")
                 body(context, *args, **kwargs)
             except OvenproofError as error:
-                print(error.text(), file=sys.stderr)  # noqa: T201
+                print(as_called(error.text()), file=sys.stderr)  # noqa: T201
                 raise Exit(code=exit_code(error)) from error
             except KeyboardInterrupt as error:
                 print(  # noqa: T201
@@ -52,7 +58,7 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 raise Exit(code=INTERRUPTED) from error
             except BrokenPipeError as error:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise Exit(code=0) from error
+                raise Exit(code=BROKEN_PIPE) from error
             except OSError as error:
                 fault = refused(error)
                 print(fault.text(), file=sys.stderr)  # noqa: T201
@@ -61,6 +67,12 @@ def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         return Task(told, auto_shortflags=False, **options)
 
     return wrap
+
+
+def as_called(text: str) -> str:
+    """Hints name the program that the reader called: `invoke`, `./inv` or `ovenproof`."""
+    own = Path(sys.argv[0]).name == "ovenproof"
+    return text.replace("`invoke ", "`ovenproof ") if own else text
 
 
 def refused(error: OSError) -> OvenproofError:

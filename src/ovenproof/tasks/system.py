@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ovenproof.engine import connect
 from ovenproof.errors import MissingTool
-from ovenproof.outputs.docker import connect
 from ovenproof.tasks.shell import say
 
 PACKAGES: Mapping[str, str] = {

@@ -1,10 +1,11 @@
 """`invoke test`: start a built image and ask it."""
 
+import os
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.errors import BadCall, OvenproofError, raise_all
 from ovenproof.tasks.shell import answer, chosen, number, project, say, verb
 
 if TYPE_CHECKING:
@@ -42,7 +43,15 @@ def test(
     timeout_s = number("--timeout", timeout, 1)
     reports: list[Report] = []
     faults: list[OvenproofError] = []
-    for name in chosen(here, model, all):
+    names = chosen(here, model, all)
+    if image and len(names) > 1:
+        raise BadCall(
+            "`--image` is one image, so it can be tested as one model only",
+            subject=f"--image {image}",
+            got=", ".join(names),
+            hint=f"name one: --model {names[0]} --image {image}",
+        )
+    for name in names:
         entry = catalogue.entry(name)
         reference = image or f"{catalogue.repository}:{name}"
         flavour = here.flavour(entry.flavour).flavour
@@ -50,7 +59,12 @@ def test(
             try:
                 report = smoke.run(
                     reference,
-                    subject(entry, needs_gpu=flavour.needs_gpu),
+                    subject(
+                        entry,
+                        interpreter=flavour.python.interpreter,
+                        needs_gpu=flavour.needs_gpu,
+                    ),
+                    environment=os.environ,
                     conditions=conditions(hardened=hardened),
                     listener=listener,
                     timeout_s=timeout_s,
@@ -71,13 +85,14 @@ def test(
     raise_all(faults)
 
 
-def subject(entry: "Entry", *, needs_gpu: bool) -> "Subject":
+def subject(entry: "Entry", *, interpreter: str, needs_gpu: bool) -> "Subject":
     """What is known of an entry's image before it is started."""
     from ovenproof.smoke import Subject
 
     return Subject(
         served_names=entry.served_names,
         port=entry.port,
+        interpreter=interpreter,
         expectations=entry.expect,
         needs_gpu=needs_gpu,
     )

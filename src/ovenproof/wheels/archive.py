@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovenproof.core.layer import check_path
-from ovenproof.errors import BadFile, WrongBytes
+from ovenproof.errors import BadFile, TryAgain, WrongBytes
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _READ = 1 << 16
@@ -52,6 +52,8 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as opened:
                 infos = opened.infolist()
+        except FileNotFoundError as error:
+            raise _gone(self) from error
         except (*_UNREADABLE, OSError, ValueError) as error:
             raise BadFile(
                 "this is not a wheel that can be read", subject=self.name, got=error
@@ -64,7 +66,11 @@ class Archive:
 
     def open(self, member: Member, offset: int = 0) -> "Reading":
         """The member's bytes from `offset` on. The caller closes the stream."""
-        stream = Reading(self, member)
+        try:
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise _gone(self) from error
+        stream = Reading(self, member, file)
         try:
             stream.skip(offset)
         except BaseException:
@@ -81,13 +87,13 @@ class Archive:
 
 
 class Reading(io.RawIOBase):
-    """A member's bytes, inflated as they are asked for. Holds one file descriptor."""
+    """A member's bytes, inflated as they are asked for. Takes over the file descriptor."""
 
-    def __init__(self, archive: Archive, member: Member) -> None:
+    def __init__(self, archive: Archive, member: Member, file: int) -> None:
         super().__init__()
         self._archive = archive
         self._member = member
-        self._file = os.open(archive.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = file
         try:
             self._at = self._data()
         except BaseException:
@@ -241,4 +247,12 @@ def _refusal(name: str, member: str, got: str) -> BadFile:
         expected="plain files, each below the wheel's folder and only once",
         got=got,
         hint="choose another version of this package",
+    )
+
+
+def _gone(archive: Archive) -> TryAgain:
+    return TryAgain(
+        "a wheel is no longer in the store",
+        subject=archive.name,
+        hint="run the same command again: it is fetched again",
     )

@@ -3,6 +3,7 @@
 Small wheels travel a dozen at a time, so that a killed run loses little; a big one travels alone.
 """
 
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from ovenproof.core.action import Action, Outcome
-from ovenproof.core.digest import Digest, Json
+from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import LockAgain, OvenproofError, TryAgain, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started, silent
@@ -43,7 +44,7 @@ def fetch(
     """
     own = _by_name(indexes)
     missing = [
-        Wanted.of(wheel, own.get(canonicalize_name(wheel.distribution)))
+        Wanted.of(wheel, own.get(wheel.name))
         for wheel in sorted(wheels)
         if not store.verify(wheel.content)
     ]
@@ -62,7 +63,8 @@ def lock(
 ) -> tuple[LockedWheel, ...]:
     """The wheel of each pin that fits the target best: fetched into the store, and named.
 
-    Which file a pin became is remembered, so that locking again fetches nothing.
+    Which file a pin became is remembered, so that locking again fetches nothing. All pins or none:
+    raises TryAgain where one is not there although it was fetched.
     """
     own = _by_name(indexes)
     known = {pin: _recall(pin, store, target) for pin in pins}
@@ -72,6 +74,13 @@ def lock(
     _Fetching(store, target, pip, listener).run(missing, jobs)
     for item in missing:
         known[item.pin] = _recall(item.pin, store, target)
+    if lost := sorted(f"{pin.name}=={pin.version}" for pin, wheel in known.items() if not wheel):
+        raise TryAgain(
+            "wheels were fetched and are not in the store",
+            subject=", ".join(lost),
+            where=store.root,
+            hint="run the same command again when nobody empties the store",
+        )
     return tuple(sorted(wheel for wheel in known.values() if wheel is not None))
 
 
@@ -161,14 +170,9 @@ class _Fetching:
 
     def adopt(self, item: Wanted, path: Path) -> None:
         expected = item.locked.content if item.locked else None
+        if expected is None and item.pin.digests:
+            expected = _one_of(item, path)
         content = self.store.adopt(path, expected=expected, what=str(item))
-        if item.pin.digests and content.digest not in item.pin.digests:
-            raise WrongBytes(
-                "an index gives other bytes than those that are locked",
-                subject=item,
-                expected=" or ".join(str(digest) for digest in item.pin.digests),
-                got=content.digest,
-            )
         self.store.remember(_chosen(item.pin, self.target).key, Outcome({path.name: content}))
 
 
@@ -199,6 +203,21 @@ def batches(missing: Sequence[Wanted]) -> Iterator[tuple[Wanted, ...]]:
             small.append(item)
     for start in range(0, len(small), TOGETHER):
         yield tuple(small[start : start + TOGETHER])
+
+
+def _one_of(item: Wanted, path: Path) -> Content:
+    """What came, if it is one of those that the pin allows. Raises WrongBytes."""
+    with path.open("rb", buffering=0) as stream:
+        digest = Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+        if digest not in item.pin.digests:
+            raise WrongBytes(
+                "an index gives other bytes than those that are locked",
+                subject=item,
+                expected=" or ".join(str(digest) for digest in item.pin.digests),
+                got=digest,
+                hint="use an index that has the original files, or lock again",
+            )
+        return Content(digest, stream.tell())
 
 
 def _chosen(pin: Pin, target: Target) -> Action:

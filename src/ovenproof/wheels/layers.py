@@ -32,9 +32,7 @@ class Group:
     wheels: tuple[LockedWheel, ...]
 
 
-def groups(
-    wheels: Sequence[LockedWheel], *, top: Sequence[str] = (), alone_from: int = ALONE_FROM
-) -> tuple[Group, ...]:
+def groups(wheels: Sequence[LockedWheel], *, top: Sequence[str] = ()) -> tuple[Group, ...]:
     """Which wheels share a layer, the lowest layer first.
 
     A big wheel has a layer of its own; a small one goes by its name into one of four, so that
@@ -45,13 +43,13 @@ def groups(
     big: list[LockedWheel] = []
     buckets: dict[int, list[LockedWheel]] = {}
     above: dict[str, LockedWheel] = {}
-    for wheel in sorted(wheels, key=lambda wheel: (_name(wheel), wheel)):
-        if _name(wheel) in raised:
-            above[_name(wheel)] = wheel
-        elif wheel.content.size >= alone_from:
+    for wheel in sorted(wheels, key=lambda wheel: (wheel.name, wheel)):
+        if wheel.name in raised:
+            above[wheel.name] = wheel
+        elif wheel.content.size >= ALONE_FROM:
             big.append(wheel)
         else:
-            number = int(Digest.of(_name(wheel).encode()).hex[:8], 16) % BUCKETS
+            number = int(Digest.of(wheel.name.encode()).hex[:8], 16) % BUCKETS
             buckets.setdefault(number, []).append(wheel)
     return (
         *(_alone(wheel) for wheel in big),
@@ -150,9 +148,5 @@ def _open(archive: Archive, member: Member, offset: int) -> BinaryIO:
     return cast("BinaryIO", archive.open(member, offset))
 
 
-def _name(wheel: LockedWheel) -> str:
-    return canonicalize_name(wheel.distribution)
-
-
 def _alone(wheel: LockedWheel) -> Group:
-    return Group(f"{_name(wheel)} {wheel.version}", (wheel,))
+    return Group(f"{wheel.name} {wheel.version}", (wheel,))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ovenproof.core.address import shown
 from ovenproof.errors import MissingTool
 
 _LINE = re.compile(r"(?P<section>[\w:]+)\.(?P<option>[\w.-]+)=(?P<value>.*)")
@@ -56,7 +57,7 @@ class PipIndex:
             raise MissingTool(
                 "pip does not answer",
                 subject=" ".join(pip.command("config", "list")),
-                got=(answer.stderr.strip().splitlines() or ["nothing"])[-1],
+                got=tail(answer.stderr, 1),
                 hint="install pip into the environment that runs ovenproof",
             )
         return cls.parse(answer.stdout)
@@ -105,8 +106,8 @@ class PipIndex:
 
 
 def tail(log: str, lines: int = 3) -> str:
-    """The last lines of a program's output that say something."""
-    return " / ".join(line.strip() for line in _said(log)[-lines:]) or "nothing"
+    """The last lines of a program's output that say something, without anybody's password."""
+    return shown(" / ".join(line.strip() for line in _said(log)[-lines:])) or "nothing"
 
 
 def _said(log: str) -> Sequence[str]:

@@ -21,6 +21,7 @@ from uv import find_uv_bin
 
 from ovenproof.core.digest import Digest
 from ovenproof.errors import BadFile, MissingTool, OvenproofError, TryAgain
+from ovenproof.store.disk import write_file, writing_to
 from ovenproof.wheels.pip import Pip, PipIndex, tail
 from ovenproof.wheels.target import Target
 
@@ -226,7 +227,8 @@ def _write(
     for pin in pins:
         hashes = [f"    --hash={digest}" for digest in pin.digests]
         lines.append(" \\\n".join([f"{pin.name}=={pin.version}", *hashes]))
-    out.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    with writing_to(out, hint="make this file and its folder writable"):
+        write_file(out, ["\n".join([*lines, ""]).encode()])
 
 
 def _text(path: Path) -> str:

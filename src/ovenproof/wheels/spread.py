@@ -139,11 +139,16 @@ def _program(python: str, module: str, function: str) -> bytes:
 
 def _record(files: Iterable[Spread], record: str, site: str) -> bytes:
     """RECORD of what lies in the image: sorted, and itself without a digest."""
-    rows = [(posixpath.relpath(record, site), "", "")]
+
+    def named(path: str) -> str:
+        """From the site folder. Absolute, because `relpath` takes others from where we run."""
+        return posixpath.relpath(f"/{path}", f"/{site}")
+
+    rows = [(named(record), "", "")]
     for file in files:
         encoded = base64.urlsafe_b64encode(bytes.fromhex(file.content.digest.hex)).decode()
         digest = f"sha256={encoded.rstrip('=')}"
-        rows.append((posixpath.relpath(file.path, site), digest, str(file.content.size)))
+        rows.append((named(file.path), digest, str(file.content.size)))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(sorted(rows))
     return text.getvalue().encode()

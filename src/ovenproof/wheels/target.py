@@ -1,9 +1,6 @@
 """The machine that wheels are chosen for: not the one that this runs on."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-
-from packaging.tags import Tag, compatible_tags, cpython_tags
 
 _LEGACY = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
 _OLDEST_GLIBC = {"x86_64": 5, "aarch64": 17}
@@ -44,10 +41,3 @@ class Target:
     def uv_platform(self) -> str:
         """How uv calls it."""
         return f"{self.machine}-manylinux_{self.glibc[0]}_{self.glibc[1]}"
-
-    def tags(self) -> Iterator[Tag]:
-        """Every wheel tag that fits, the best one first."""
-        major, minor = self.python.split(".")
-        version = (int(major), int(minor))
-        yield from cpython_tags(version, [self.interpreter], self.platforms)
-        yield from compatible_tags(version, self.interpreter, self.platforms)

@@ -9,7 +9,7 @@ import pytest
 
 from ovenproof.bases.debian_archive import unpack
 from ovenproof.core.lock import LockedDeb
-from ovenproof.errors import WrongBytes
+from ovenproof.errors import NoAccess, TryAgain, WrongBytes
 from ovenproof.store.store import Store
 
 MakeDeb: TypeAlias = Callable[..., tuple[LockedDeb, Path]]
@@ -68,6 +68,29 @@ def test_a_package_other_than_the_locked_one_is_named(make_deb: MakeDeb, store: 
 
     with pytest.raises(WrongBytes, match=r"not the one that is locked: `libexample1`"):
         unpack(deb, path, store)
+
+
+def test_a_package_that_somebody_removes_meanwhile_is_named(
+    make_deb: MakeDeb, store: Store
+) -> None:
+    deb, path = make_deb(HELLO, name="libexample1")
+    path.unlink()
+
+    with pytest.raises(TryAgain, match="run the same command again") as caught:
+        unpack(deb, path, store)
+    assert caught.value.subject == "libexample1"
+
+
+def test_a_package_that_cannot_be_opened_is_told_with_its_place(
+    make_deb: MakeDeb, store: Store
+) -> None:
+    deb, path = make_deb(HELLO)
+    path.unlink()
+    path.mkdir()
+
+    with pytest.raises(NoAccess, match="a package cannot be read") as caught:
+        unpack(deb, path, store)
+    assert caught.value.subject == str(path)
 
 
 def test_a_truncated_package_is_named(make_deb: MakeDeb, store: Store) -> None:

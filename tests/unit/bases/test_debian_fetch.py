@@ -251,9 +251,22 @@ def test_offline_all_that_is_missing_is_named(
     assert "OVENPROOF_DEBIAN_MIRROR" in (caught.value.hint or "")
 
 
-def test_without_any_mirror_the_setting_is_named(store: Store) -> None:
-    with pytest.raises(TryAgain, match="OVENPROOF_DEBIAN_MIRROR"):
-        fetch([locked("a")], store, mirrors={})
+def test_without_any_mirror_nobody_is_told_to_go_online(store: Store) -> None:
+    with pytest.raises(TryAgain, match="no mirror is known") as caught:
+        fetch([locked("b"), locked("a")], store, mirrors={})
+    assert caught.value.subject == "a 1:2+b1, b 1:2+b1"
+    assert caught.value.expected == "a mirror of debian"
+    assert caught.value.hint == "set OVENPROOF_DEBIAN_MIRROR to the address of a mirror"
+
+
+def test_a_mirror_that_sends_us_round_and_round_does_not_answer(
+    mirror: Mirror, store: Store
+) -> None:
+    mirror.moved_to = mirror.url.removesuffix("/debian")
+
+    with pytest.raises(TryAgain, match="no mirror answers") as caught:
+        run(store, mirror, debs=(locked("a"),))
+    assert "redirect" in str(caught.value.got)
 
 
 def test_a_closed_mirror_is_passed_over(new_mirror: Callable[[], Mirror], store: Store) -> None:

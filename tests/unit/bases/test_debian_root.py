@@ -70,7 +70,7 @@ def test_a_package_that_ships_the_merged_links_itself_is_welcome(
     assert root.getmember("bin").linkname == "usr/bin"
 
 
-def test_modes_are_two_and_setuid_is_asked_for(make_deb: MakeDeb, store: Store) -> None:
+def test_modes_are_two_and_setuid_is_none_of_them(make_deb: MakeDeb, store: Store) -> None:
     deb = make_deb(
         [
             ("file", "./usr/bin/su", "su", 0o4755),
@@ -81,10 +81,10 @@ def test_modes_are_two_and_setuid_is_asked_for(make_deb: MakeDeb, store: Store) 
             ("dir", "./root/", "", 0o700),
         ]
     )
-    root = layer(store, deb, spec=RootSpec(setuid=("usr/bin/su",)))
+    root = layer(store, deb)
 
     modes = {member.name: member.mode for member in root}
-    assert modes["usr/bin/su"] == 0o4755
+    assert modes["usr/bin/su"] == 0o755
     assert modes["usr/bin/mount"] == 0o755
     assert modes["usr/bin/wall"] == 0o755
     assert modes["etc/secret"] == 0o644
@@ -296,18 +296,6 @@ def test_two_packages_that_disagree_are_both_named(
         prepare(debs, RootSpec(), store)
 
 
-@pytest.mark.parametrize("winner", ["one", "two"])
-def test_the_spec_says_who_wins(make_deb: MakeDeb, store: Store, winner: str) -> None:
-    root = layer(
-        store,
-        make_deb([("file", "./etc/x", "one")], name="one"),
-        make_deb([("file", "./etc/x", "two")], name="two"),
-        spec=RootSpec(winners={"etc/x": winner}),
-    )
-
-    assert text(root, "etc/x") == winner
-
-
 def test_a_path_through_another_package_s_link_is_refused(make_deb: MakeDeb, store: Store) -> None:
     debs = [
         make_deb([("symlink", "./opt/a", "/etc")], name="one"),
@@ -374,10 +362,8 @@ def test_the_key_changes_with_each_field_of_the_spec() -> None:
         RootSpec(groups=()),
         RootSpec(directories={}),
         RootSpec(links={"x": "y"}),
-        RootSpec(setuid=("bin/su",)),
         RootSpec(drop=()),
         RootSpec(keep=()),
-        RootSpec(winners={"a": "b"}),
     ]
 
     keys = {Action(kind="k", version=1, parameters=layer_parameters(spec)).key for spec in specs}

@@ -7,10 +7,8 @@ import pytest
 from ovenproof.bases.debian_sources import (
     AptSource,
     from_setting,
-    machine_mirrors,
     machine_sources,
     mirrors,
-    shown,
 )
 from ovenproof.errors import BadCall
 
@@ -95,13 +93,13 @@ def test_a_list_of_mirrors_is_followed(tmp_path: Path) -> None:
     listed.write_text("https://a.example/debian\tpriority:1\n# none\nhttp://b.example/debian/\n")
     folder = apt(tmp_path, debian_list=f"deb mirror+file:{listed} bookworm main\n")
 
-    assert machine_mirrors(folder) == {
+    assert mirrors(machine_sources(folder)) == {
         "debian": ("https://a.example/debian", "http://b.example/debian")
     }
 
 
 def test_a_machine_without_apt_has_no_mirrors(tmp_path: Path) -> None:
-    assert machine_mirrors(tmp_path / "nowhere") == {}
+    assert mirrors(machine_sources(tmp_path / "nowhere")) == {}
 
 
 def test_a_setting_names_both_archives() -> None:
@@ -124,5 +122,7 @@ def test_a_setting_that_is_no_address_is_refused(setting: str) -> None:
         from_setting(setting)
 
 
-def test_a_password_is_not_shown() -> None:
-    assert shown("https://me:secret@m.example/debian@x") == "https://m.example/debian@x"
+def test_a_password_in_a_setting_is_not_shown() -> None:
+    with pytest.raises(BadCall) as caught:
+        from_setting("ftp://me:se@cret@m.example/debian")
+    assert caught.value.subject == "ftp://m.example/debian"

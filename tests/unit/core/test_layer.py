@@ -38,11 +38,6 @@ def test_a_parent_that_is_given_is_not_added_again() -> None:
     assert made.entries == (given, File(path="tmp/x", body=HELLO))
 
 
-def test_a_parent_that_a_lower_layer_has_keeps_its_mode() -> None:
-    made = recipe([File(path="tmp/a/x", body=HELLO)], parents={"tmp": 0o1777, "var": 0o700})
-    assert made.entries[:2] == (Directory(path="tmp", mode=0o1777), Directory(path="tmp/a"))
-
-
 def test_entries_are_sorted_by_the_bytes_of_their_member_names() -> None:
     """A directory's name ends in a slash, which comes after `-` and before `0`."""
     made = recipe([File(path=name, body=HELLO) for name in ("a/x", "a-b", "a0", "a.b", "é", "z")])

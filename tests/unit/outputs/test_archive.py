@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,39 @@ def test_the_archive_is_a_layout_with_dockers_manifest(
     assert found[manifest] == baked.image.manifest
     assert [found[name] for name in layers] == list(baked.bytes.values())
     assert written.moved == sum(layer.content.size for layer in baked.image.layers)
-    assert str(path) in written.use
+    assert written.use == f"docker load --input {path}"
+
+
+def test_the_command_to_load_an_archive_can_be_pasted(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    baked = make_image(LOW)
+    path = tmp_path / "my images" / "a'b.tar"
+    written = Archive(path).write(baked.image, "repo:a", baked.open, silent)
+    assert written.use is not None
+    assert shlex.split(written.use) == ["docker", "load", "--input", str(path)]
+
+
+@pytest.mark.parametrize(
+    ("reference", "full"),
+    [
+        ("smol:1.0", "docker.io/library/smol:1.0"),
+        ("repo/smol:1.0", "docker.io/repo/smol:1.0"),
+        ("ghcr.io/repo/smol:1.0", "ghcr.io/repo/smol:1.0"),
+        ("localhost/smol:1.0", "localhost/smol:1.0"),
+        ("registry:5000/smol:1.0", "registry:5000/smol:1.0"),
+    ],
+)
+def test_containerd_finds_the_whole_name_in_the_index(
+    make_image: Callable[..., Any], reference: str, full: str
+) -> None:
+    baked = make_image(LOW)
+    found = members(b"".join(stream(baked.image, reference, [], baked.open, silent)))
+    (item,) = json.loads(found["index.json"])["manifests"]
+    assert item["annotations"] == {
+        "io.containerd.image.name": full,
+        "org.opencontainers.image.ref.name": "1.0",
+    }
 
 
 def test_an_archive_is_all_layers_each_time(tmp_path: Path, make_image: Callable[..., Any]) -> None:

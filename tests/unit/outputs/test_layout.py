@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ovenproof.core.content import Literal
+from ovenproof.core.digest import Content
 from ovenproof.core.image import Layer
 from ovenproof.core.layer import File, Recipe, recipe
 from ovenproof.errors import BadFile, NoAccess
@@ -60,6 +62,32 @@ def test_a_layout_is_what_the_specification_asks_for(
     assert len(blobs) == 4
     assert all(hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name for blob in blobs)
     assert sorted(path.name for path in out.iterdir()) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_the_command_to_use_a_layout_can_be_pasted(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    baked = make_image(LOW)
+    root = tmp_path / "my images"
+    written = Layout(root).write(baked.image, "repo/smol:1.0", baked.open, silent)
+    assert written.use is not None
+    assert shlex.split(written.use) == [
+        "skopeo", "copy", f"oci:{root}:1.0", "docker-daemon:repo/smol:1.0",
+    ]  # fmt: skip
+
+
+def test_a_damaged_config_or_manifest_is_mended_by_the_next_write(
+    tmp_path: Path, make_image: Callable[..., Any]
+) -> None:
+    baked = make_image(LOW, HIGH)
+    Layout(tmp_path).write(baked.image, "repo:a", baked.open, silent)
+    small = [Content.of(data).digest.hex for data in (baked.image.config, baked.image.manifest)]
+    for name in small:
+        path = tmp_path / "blobs" / "sha256" / name
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    Layout(tmp_path).write(baked.image, "repo:a", baked.open, silent)
+    for blob in (tmp_path / "blobs" / "sha256").iterdir():
+        assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
 
 
 def test_the_same_tag_again_replaces_the_image_and_another_tag_stands_beside_it(

@@ -18,6 +18,7 @@ from ovenproof.smoke.report import Subject
 
 ANSWER = "The capital of France is Paris."
 SUBJECT = Subject(
+    interpreter=sys.executable,
     served_names=("first", "second"),
     port=8000,
     expectations=(

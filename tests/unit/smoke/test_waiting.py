@@ -79,4 +79,4 @@ def test_white_space_around_an_answer_does_not_count_but_case_does() -> None:
 
 def test_a_subject_has_a_name() -> None:
     with pytest.raises(ValueError, match="one name"):
-        Subject(served_names=(), port=8000)
+        Subject(served_names=(), port=8000, interpreter="/usr/bin/python3")

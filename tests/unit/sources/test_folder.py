@@ -13,7 +13,14 @@ from ovenproof.core import weights
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedFile, ModelLock
-from ovenproof.errors import BadFile, LockAgain, OvenproofError, Several, WrongBytes
+from ovenproof.errors import (
+    BadFile,
+    LockAgain,
+    OvenproofError,
+    Several,
+    TryAgain,
+    WrongBytes,
+)
 from ovenproof.events import Advanced, Event, Finished, Started, silent
 from ovenproof.sources.folder import Folder
 from ovenproof.store.seen import Seen
@@ -195,6 +202,60 @@ def test_a_link_to_nowhere_is_named(root: Path) -> None:
     with pytest.raises(BadFile, match="link to nowhere") as caught:
         folder(root).resolve(silent)
     assert caught.value.subject == str(root / "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    "name", [".git/annex/key", ".cache/lock.json", ".x", "original/consolidated.pth", "x.bin"]
+)
+def test_a_link_to_nowhere_that_is_not_the_models_is_left_alone(root: Path, name: str) -> None:
+    before = folder(root).resolve(silent)
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).symlink_to("gone")
+    assert folder(root).resolve(silent) == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "c.safetensors"])
+def test_any_chosen_link_to_nowhere_is_named(root: Path, name: str) -> None:
+    (root / name).unlink(missing_ok=True)
+    (root / name).symlink_to("gone")
+    with pytest.raises(BadFile, match="link to nowhere") as caught:
+        folder(root).resolve(silent)
+    assert caught.value.subject == str(root / name)
+
+
+def test_code_in_a_hidden_folder_is_not_the_models(root: Path) -> None:
+    (root / ".venv").mkdir()
+    (root / ".venv" / "evil.py").write_text("pass")
+    trusted = folder(root, remote_code=True).resolve(silent).files
+    assert ".venv/evil.py" not in by_path(trusted)
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_refused_though_its_time_is_set_back(
+    root: Path,
+) -> None:
+    path = root / "a.safetensors"
+    before = path.stat()
+
+    def change(event: Event) -> None:
+        while isinstance(event, Started) and path.stat().st_ctime_ns == before.st_ctime_ns:
+            overwrite(path, b"x")
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(TryAgain, match="while it was read") as caught:
+        folder(root).resolve(change)
+    assert caught.value.subject == str(path)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert by_path(folder(root).resolve(silent).files)["a.safetensors"].size == BIG
+
+
+def test_more_big_files_than_may_have_layers_are_pinned_by_themselves(root: Path) -> None:
+    limit = weights.PINNED_BY_LAYER_LIMIT
+    many = folder(root)
+    for number in range(limit - 1):
+        os.link(root / "a.safetensors", root / f"c{number}.safetensors")
+    assert by_path(many.resolve(silent).files)["a.safetensors"].pinned_by == "layer"
+    os.link(root / "a.safetensors", root / "one-more.safetensors")
+    assert by_path(many.resolve(silent).files)["a.safetensors"].pinned_by == "file"
 
 
 def test_a_truncated_shard_is_found_before_anything_is_hashed(root: Path) -> None:

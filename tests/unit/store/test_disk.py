@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ovenproof.errors import NoAccess, NoSpace
-from ovenproof.store.disk import PREFIX, draft, sweep, write_file, writing_to
+from ovenproof.store.disk import PREFIX, draft, remove_opened, sweep, write_file, writing_to
 
 HOLD = """
 import sys
@@ -167,3 +167,16 @@ def test_a_place_that_cannot_be_written_is_said_with_a_remedy(number: int) -> No
 def test_any_other_complaint_goes_through_as_it_is() -> None:
     with pytest.raises(OSError, match="Input/output"), writing_to(Path("/cache"), hint=""):
         fail(errno.EIO)()
+
+
+def test_only_the_file_that_is_open_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "blob"
+    path.write_bytes(b"rotten")
+    with path.open("rb") as stream:
+        write_file(path, [b"fresh"])  # by somebody else, meanwhile
+        remove_opened(path, stream)
+    assert path.read_bytes() == b"fresh"
+    with path.open("rb") as stream:
+        remove_opened(path, stream)
+        assert not path.exists()
+        remove_opened(path, stream)  # somebody was faster

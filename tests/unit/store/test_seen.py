@@ -21,7 +21,17 @@ def seen(tmp_path: Path) -> Seen:
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
+    tick(path)
     return path
+
+
+def tick(path: Path) -> None:
+    """Wait until the file system's clock has gone on since this file was changed."""
+    probe = path.with_name("probe")
+    while True:
+        probe.write_bytes(b"x")
+        if probe.stat().st_mtime_ns > path.stat().st_ctime_ns:
+            return
 
 
 def records(tmp_path: Path) -> list[Path]:
@@ -45,6 +55,7 @@ def test_another_purpose_is_another_question(seen: Seen, path: Path) -> None:
 def test_another_file_of_the_same_bytes_is_another_file(seen: Seen, path: Path) -> None:
     other = path.with_name("other")
     other.write_bytes(path.read_bytes())
+    tick(other)
     seen.remember(path, "file", path.stat(), CONTENT)
     assert seen.recall(other, "file", other.stat()) is None
 
@@ -66,6 +77,26 @@ def test_a_file_whose_time_was_set_back_is_not_the_same(seen: Seen, path: Path) 
     after = path.stat()
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert seen.recall(path, "file", after) is None
+
+
+def test_a_file_that_changed_within_the_clock_s_tick_of_its_record_is_not_believed(
+    seen: Seen, path: Path, tmp_path: Path
+) -> None:
+    """Such a change could leave every time as it was, so nothing but reading would find it."""
+    seen.remember(path, "file", path.stat(), CONTENT)
+    (record,) = records(tmp_path)
+    changed = path.stat().st_ctime_ns
+    for written, believed in ((changed - 1, None), (changed, None), (changed + 1, CONTENT)):
+        os.utime(record, ns=(written, written))
+        assert seen.recall(path, "file", path.stat()) == believed
+
+
+def test_a_file_from_the_future_is_not_believed(seen: Seen, path: Path) -> None:
+    later = path.stat().st_mtime_ns + 3600 * 10**9
+    os.utime(path, ns=(later, later))
+    tick(path)
+    seen.remember(path, "file", path.stat(), CONTENT)
+    assert seen.recall(path, "file", path.stat()) is None
 
 
 def test_a_file_that_was_replaced_is_not_the_same(seen: Seen, path: Path) -> None:
@@ -99,6 +130,7 @@ def test_a_damaged_record_is_none(seen: Seen, path: Path, tmp_path: Path, text: 
 def test_a_path_that_is_not_utf8_is_a_path(seen: Seen, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"w\xff.bin")
     path.write_bytes(b"weights")
+    tick(path)
     seen.remember(path, "file", path.stat(), CONTENT)
     assert seen.recall(path, "file", path.stat()) == CONTENT
 

@@ -1,5 +1,6 @@
 """The store: what it keeps, what it refuses, and what it no longer believes."""
 
+import errno
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest
-from ovenproof.errors import NoAccess, NoSpace, WrongBytes
+from ovenproof.errors import NoAccess, NoSpace, TryAgain, WrongBytes
 from ovenproof.store.shelf import Absent
 from ovenproof.store.store import Store
 
@@ -175,6 +176,13 @@ def test_a_blob_is_hashed_once_in_a_process(store: Store) -> None:
     assert not Store(store.root).verify(LOAF)
 
 
+def test_what_is_open_stays_readable_whoever_empties_the_store(store: Store) -> None:
+    store.add([BREAD])
+    with Store(store.root).open(LOAF, 5) as stream:
+        store.empty()
+        assert stream.read() == BREAD[5:]
+
+
 # Remembered outcomes
 
 
@@ -218,6 +226,72 @@ def test_a_record_under_another_key_is_not_believed(store: Store) -> None:
     actions = store.root / "actions"
     (actions / f"{KEY.hex}.json").rename(actions / f"{other.hex}.json")
     assert store.recall(other) is None
+
+
+# All of it
+
+
+def test_an_emptied_store_is_as_new_and_touches_nobody_elses_files(store: Store) -> None:
+    store.add([BREAD])
+    store.remember(KEY, OUTCOME)
+    (store.root / "seen").mkdir()
+    (store.root / "mine.txt").write_bytes(b"mine")
+    with store.temporary(), store.locked(KEY):
+        store.empty()
+    assert [path.name for path in store.root.iterdir()] == ["mine.txt"]
+    assert not store.verify(LOAF)
+    assert store.recall(KEY) is None
+    assert store.add([BREAD]) == LOAF
+    (store.root / "mine.txt").unlink()
+    store.empty()
+    assert not store.root.exists()
+
+
+def test_a_store_that_is_emptied_under_somebody_who_adds_is_said(store: Store) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield BREAD
+        store.empty()
+
+    with pytest.raises(TryAgain, match="the store was emptied") as caught:
+        store.add(chunks())
+    assert caught.value.subject == str(store.root)
+    assert files(store) == []
+
+
+def test_what_the_producer_complains_of_is_not_said_of_the_store(store: Store) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield BREAD
+        raise PermissionError(errno.EACCES, "Permission denied", "weights")
+
+    with pytest.raises(PermissionError, match="weights"):
+        store.add(chunks())
+    assert files(store) == []
+
+
+def test_the_size_is_of_what_the_store_keeps(store: Store) -> None:
+    assert store.size() == 0
+    store.add([BREAD])
+    (store.root / "mine.txt").write_bytes(b"mine")
+    assert store.size() == len(BREAD)
+
+
+def test_the_size_can_be_asked_while_others_work(store: Store) -> None:
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            with store.temporary() as folder:
+                for name in "abcdefgh":
+                    (folder / name).mkdir()
+                    (folder / name / "file").write_bytes(b"")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        assert [store.size() for _ in range(200)] == [0] * 200
+    finally:
+        done.set()
+        worker.join()
 
 
 # Temporary folders and locks

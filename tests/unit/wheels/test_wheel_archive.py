@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenproof.errors import BadFile, WrongBytes
+from ovenproof.errors import BadFile, TryAgain, WrongBytes
 from ovenproof.wheels.archive import Archive, folders
 
 TEXT = b"".join(b"slice %d of the loaf\n" % number for number in range(5000))
@@ -190,3 +190,13 @@ def test_a_raw_deflate_stream_of_another_program_is_read(tmp_path: Path) -> None
 
 def test_the_folders_of_paths_are_all_of_them() -> None:
     assert folders(["a/b/c.py", "a/d.py", "e.py"]) == {"a", "a/b"}
+
+
+def test_a_wheel_that_somebody_removes_meanwhile_is_named(tmp_path: Path) -> None:
+    archive = written(tmp_path / "a.whl", [(member("a.txt"), TEXT)])
+    (found,) = archive.members()
+    archive.path.unlink()
+    for use in (archive.members, lambda: archive.open(found)):
+        with pytest.raises(TryAgain, match="run the same command again") as caught:
+            use()
+        assert caught.value.subject == archive.name

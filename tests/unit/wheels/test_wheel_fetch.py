@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import (
@@ -224,6 +225,54 @@ def test_a_pin_whose_bytes_have_changed_is_not_locked(
     with pytest.raises(WrongBytes) as caught:
         lock([pin(wheel)], store, target=Target(), pip=pip, indexes={})
     assert caught.value.subject == "toast==1.0"
+
+
+def pip_that_brings(path: Path, tmp_path: Path) -> Pip:
+    """A pip that checks nothing and always brings this file."""
+    fake = tmp_path / "pip"
+    fake.write_text(f'#!/bin/sh\nwhile [ "$1" != --dest ]; do shift; done\nexec cp "{path}" "$2"\n')
+    fake.chmod(0o755)
+    return Pip(environment={"PATH": os.defpath}, python=str(fake))
+
+
+def test_wrong_bytes_for_a_pin_never_get_into_the_store(
+    bake_wheel: BakeWheel, store: Store, tmp_path: Path
+) -> None:
+    path = bake_wheel()
+    right = locked(path)
+    pip = pip_that_brings(path, tmp_path)
+    wrong = bake_wheel(files={"toast/__init__.py": b"slices = 3\n"})
+    with pytest.raises(WrongBytes, match="other bytes") as caught:
+        lock([pin(right)], store, target=Target(), pip=pip, indexes={})
+    assert caught.value.subject == "toast==1.0"
+    assert caught.value.got == str(locked(wrong).content.digest)
+    assert not store.has(locked(wrong).content)
+    assert lock([pin(locked(wrong))], store, target=Target(), pip=pip, indexes={}) == (
+        locked(wrong),
+    )
+
+
+class Forgetful(Store):
+    """A store that is emptied whenever somebody looks away."""
+
+    def recall(self, key: Digest) -> Outcome | None:
+        return None
+
+
+def test_a_pin_that_is_lost_on_the_way_is_named_and_not_left_out(
+    bake_wheel: BakeWheel, pip: Pip, tmp_path: Path
+) -> None:
+    pins = [pin(locked(bake_wheel(name))) for name in ("toast", "jam")]
+    with pytest.raises(TryAgain, match="not in the store") as caught:
+        lock(pins, Forgetful(tmp_path / "store"), target=Target(), pip=pip, indexes={})
+    assert caught.value.subject == "jam==1.0, toast==1.0"
+
+
+def test_what_pip_says_is_told_without_passwords() -> None:
+    wanted = Wanted(pin=Pin("toast", "1.0", (Digest.of(b""),)))
+    said = "ERROR: 403 Client Error: Forbidden for url: https://me:se@cret@m.example/simple/"
+    found = fault(said, wanted=[wanted])
+    assert found.got == "ERROR: 403 Client Error: Forbidden for url: https://m.example/simple/"
 
 
 def test_big_wheels_travel_alone_and_small_ones_together() -> None:

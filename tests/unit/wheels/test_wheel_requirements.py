@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovenproof.core.digest import Content, Digest
-from ovenproof.errors import BadFile, MissingTool, TryAgain
+from ovenproof.errors import BadFile, MissingTool, NoAccess, TryAgain
 from ovenproof.wheels import requirements
 from ovenproof.wheels.pip import Pip, PipIndex
 from ovenproof.wheels.requirements import Pin, read_pins, read_wanted
@@ -69,6 +69,26 @@ def test_what_is_kept_is_names_versions_and_the_hashes_of_what_fits(
         "toast==1.0 \\",
         f"    --hash={digest(toast)}",
     ]
+
+
+def test_the_pins_are_replaced_whole(bake_wheel: BakeWheel, tmp_path: Path, pip: Pip) -> None:
+    bake_wheel()
+    earlier = tmp_path / "earlier"
+    earlier.write_text("what was pinned before\n")
+    (tmp_path / "oven.txt").hardlink_to(earlier)
+    compiled("toast\n", tmp_path, pip)
+    assert earlier.read_text() == "what was pinned before\n"
+    assert not list(tmp_path.glob(".ovenproof-draft-*"))
+
+
+def test_pins_that_cannot_be_written_are_said(
+    bake_wheel: BakeWheel, tmp_path: Path, pip: Pip
+) -> None:
+    bake_wheel()
+    (tmp_path / "oven.txt").mkdir()
+    with pytest.raises(NoAccess) as caught:
+        compiled("toast\n", tmp_path, pip)
+    assert caught.value.subject == str(tmp_path / "oven.txt")
 
 
 def test_what_is_excluded_is_left_out_whoever_asks_for_it(

@@ -177,3 +177,16 @@ def test_two_files_that_want_to_lie_at_one_path_are_refused(bake_wheel: BakeWhee
     path = bake_wheel(files={"jam.py": b"1", "toast-1.0.data/purelib/jam.py": b"2"})
     with pytest.raises(BadFile, match=r"jam\.py"):
         spread(read(path, path.name), Place())
+
+
+def test_where_we_run_decides_nothing(
+    bake_wheel: BakeWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bake_wheel(files=FULL)
+    wheel = read(path, path.name)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    before = spread(wheel, HERE)
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert spread(wheel, HERE) == before

@@ -1,0 +1,23 @@
+"""What of an address a person may see."""
+
+import pytest
+
+from ovenproof.core.address import shown
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("https://me:secret@m.example/debian@x", "https://m.example/debian@x"),
+        ("https://me:se@cr@et@m.example:8443/", "https://m.example:8443/"),
+        ("https://token@m.example", "https://m.example"),
+        (
+            "http://a:b@x.example/p and http://c:d@y.example",
+            "http://x.example/p and http://y.example",
+        ),
+        ("//nobody.example wrote to me@m.example", "//nobody.example wrote to me@m.example"),
+        ("me@m.example", "me@m.example"),
+    ],
+)
+def test_users_and_passwords_are_not_shown(text: str, seen: str) -> None:
+    assert shown(text) == seen
