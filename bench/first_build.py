@@ -23,7 +23,7 @@ STEPS = (
     (r"^fetch .*", "fetch wheels"),
     (r"^convert ", "convert the GGUF to safetensors"),
 )
-LAST = "hash the layers not proven yet, and load the image into Docker"
+LAST = "produce the layers and load the image into Docker"
 
 
 def lines(command: list[str], cwd: Path, home: Path) -> Iterator[tuple[float, str]]:
