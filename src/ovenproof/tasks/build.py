@@ -11,7 +11,7 @@ from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say,
     dry=True,
     iterable=["model"],
     help={
-        "model": "entry to build; may be given several times",
+        "model": "NAME of an entry to build; may be given several times",
         "all": "build every entry",
         "output": "layout:DIR, archive:FILE, docker or none;"
         " without it the Docker engine if one answers, else layout:dist",

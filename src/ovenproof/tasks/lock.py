@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     name="lock",
     iterable=["model", "flavour"],
     help={
-        "model": "entry to lock again; may be given several times",
+        "model": "NAME of an entry to lock again; may be given several times",
         "all": "lock every entry again",
-        "flavour": "flavour to lock again: its Debian packages and wheels",
+        "flavour": "NAME of a flavour to lock again: its Debian packages and wheels",
         "upgrade": "with --flavour: resolve the requirements anew, not as they are pinned",
         "json": "for machines",
     },

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     dry=True,
     iterable=["model"],
     help={
-        "model": "entry to plan; may be given several times",
+        "model": "NAME of an entry to plan; may be given several times",
         "all": "plan every entry",
         "output": "layout:DIR, archive:FILE, docker or none; as in build",
         "locked": "refuse what is not locked yet",

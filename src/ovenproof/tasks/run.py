@@ -13,7 +13,7 @@ from ovenproof.tasks.shell import chosen, is_dry, project, say, verb
     name="run",
     dry=True,
     iterable=["model"],
-    help={"model": "entry to run", "args": "more options for vLLM, as one text"},
+    help={"model": "NAME of an entry to run", "args": "more options for vLLM, as one text"},
 )
 def run(context: Context, model: list[str], args: str = "") -> None:
     """Start an image that was built into the Docker engine. With --dry: only show the command."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     name="test",
     iterable=["model"],
     help={
-        "model": "entry whose image is tested; may be given several times",
+        "model": "NAME of an entry whose image is tested; may be given several times",
         "all": "test the images of every entry",
         "image": "another reference of the image than the catalogue's",
         "hardened": "with a random user, a read-only root and no network",
