@@ -16,7 +16,7 @@ from ovenproof.outputs.interface import Output, Written
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.resolve import Resolver
 from ovenproof.runners import Oven, Scene, measure_literal, remembered
-from ovenproof.stack import runtime, stack
+from ovenproof.stack import check_options, runtime, stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,7 @@ def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) ->
     files = project.flavour(entry.flavour)
     resolver = Resolver(project=project, machine=machine)
     image_lock = resolver.flavour(files, may_lock=may_lock)
+    check_options(catalogue, entry, image_lock)
     model_lock, source = resolver.model(entry, files, image_lock, may_lock=may_lock)
     reference = catalogue.reference(entry)
     scene = Scene(

@@ -12,6 +12,7 @@ from ovenproof.bases.debian_spec import NOBODY, ROOT, RootSpec, User, layer_para
 from ovenproof.bases.debian_spec import VERSION as ROOT_VERSION
 from ovenproof.core import weights
 from ovenproof.core.action import Action
+from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.content import Literal
 from ovenproof.core.digest import Digest, Json
 from ovenproof.core.entry import Entry
@@ -20,7 +21,7 @@ from ovenproof.core.image import MAX_LAYERS
 from ovenproof.core.layer import PROFILE, File, recipe
 from ovenproof.core.lock import ImageLock, LockedFile, LockedWheel, ModelLock
 from ovenproof.core.plan import Step, Supply
-from ovenproof.errors import BadFile, LockAgain
+from ovenproof.errors import BadFile, LockAgain, raise_all
 from ovenproof.inside import environment, serve_file
 from ovenproof.wheels import layers as wheel_layers
 from ovenproof.wheels.spread import Place
@@ -113,26 +114,39 @@ def weights_steps(
     )
 
 
+def check_options(catalogue: Catalogue, entry: Entry, lock: ImageLock) -> None:
+    """Refuse what the pinned vLLM does not know, where it was written. All faults at once."""
+    known = options_from_json(lock.options)
+    faults = []
+    for option, words in entry.options():
+        try:
+            serve_file.check_arguments(words, known)
+        except BadFile as fault:
+            written = catalogue.options.get((entry.name, option))
+            faults.append(
+                BadFile(
+                    fault.what,
+                    subject=option,
+                    where=written.where if written else entry.name,
+                    excerpt=written.excerpt if written else None,
+                    got=fault.got,
+                    hint=fault.hint,
+                )
+            )
+    raise_all(faults)
+
+
 def launcher(entry: Entry, flavour: Flavour, lock: ImageLock) -> Step:
     """The layer on top: the launcher and its one file of arguments. All its bytes are at hand."""
     program = inside.launcher()
-    try:
-        serve = serve_file.serve_json(
-            program=flavour.program,
-            arguments=entry.vllm_arguments(),
-            options=options_from_json(lock.options),
-            model_path=entry.model_path,
-            needs_gpu=flavour.needs_gpu,
-            shm_bytes=flavour.shm_bytes,
-        )
-    except BadFile as fault:
-        raise BadFile(
-            fault.what,
-            subject=entry.name,
-            where="models.yaml",
-            got=fault.got or fault.subject,
-            hint=fault.hint,
-        ) from fault
+    serve = serve_file.serve_json(
+        program=flavour.program,
+        arguments=entry.vllm_arguments(),
+        options=options_from_json(lock.options),
+        model_path=entry.model_path,
+        needs_gpu=flavour.needs_gpu,
+        shm_bytes=flavour.shm_bytes,
+    )
     made = recipe(
         (
             File(

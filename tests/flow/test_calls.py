@@ -84,3 +84,18 @@ def test_an_option_that_vllm_does_not_have_is_found_before_anything_is_built(
     assert done.code == 3
     assert "vLLM has no option `--max-seqs`" in done.err
     assert not project.dist.root.exists()
+
+
+def test_options_that_the_pinned_vllm_does_not_know_are_told_with_their_lines(
+    project: Project,
+) -> None:
+    project.catalogue(
+        "  tiny:\n    weights: {folder: ./tiny}\n"
+        "    args:\n      enforce-eagre: true\n      enforce-eager: true\n      nonsense: 1\n"
+    )
+    done = project.build("--output", "none")
+    assert done.code == 3
+    assert "`enforce-eagre` (models.yaml:8:7)" in done.err
+    assert "did you mean `--enforce-eager`" in done.err
+    assert "`nonsense` (models.yaml:10:7)" in done.err
+    assert not (project.root / "models.lock").exists()

@@ -7,7 +7,7 @@ wrong in itself is left out of the second step, so one mistake gives one fault.
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -42,11 +42,21 @@ _CONTAINERS = {"list_type": "a list", "tuple_type": "a list"}
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Where something was written: its place, and its line with carets under it."""
+
+    where: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Every entry, sorted by name, and the repository that their images belong to."""
 
     repository: str
     entries: tuple[Entry, ...]
+    options: dict[tuple[str, str], Written] = field(default_factory=dict, compare=False)
+    """(entry, option of `args`) -> where it was written: only a lock knows vLLM's options."""
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -77,10 +87,11 @@ def parse(text: str, *, name: str = "models.yaml") -> Catalogue:
     faults = list(found.faults)
     file, broken = _validated(found, faults)
     faults += _options_twice(found)
-    entries = _entries(found, file, broken, faults) if file is not None else []
+    options: dict[tuple[str, str], Written] = {}
+    entries = _entries(found, file, broken, faults, options) if file is not None else []
     raise_all(_in_order(faults))
     repository = (file.repository if file else None) or DEFAULT_REPOSITORY
-    return Catalogue(repository, tuple(sorted(entries, key=lambda entry: entry.name)))
+    return Catalogue(repository, tuple(sorted(entries, key=lambda entry: entry.name)), options)
 
 
 def _validated(
@@ -226,7 +237,11 @@ def _all_args(node: document.Node) -> Iterator[Mapping]:
 
 
 def _entries(
-    found: Document, file: fields.File, broken: frozenset[Path], faults: list[BadFile]
+    found: Document,
+    file: fields.File,
+    broken: frozenset[Path],
+    faults: list[BadFile],
+    options: dict[tuple[str, str], Written],
 ) -> list[Entry]:
     entries: list[Entry] = []
     places: dict[str, str] = {}
@@ -240,8 +255,18 @@ def _entries(
         faults += wrong
         if not faults:
             entries.append(make_entry(merged))
+            options.update(_written(found, merged))
     faults += _empty(found, file)
     return entries
+
+
+def _written(found: Document, merged: Merged) -> Iterator[tuple[tuple[str, str], Written]]:
+    for name, place in merged.places.items():
+        key, node = document.find(found.root, place)
+        if name.startswith("args."):
+            mark = key.mark if key else node.mark
+            written = Written(found.page.place(mark), found.page.excerpt(mark))
+            yield (merged.name, name.removeprefix("args.")), written
 
 
 def _empty(found: Document, file: fields.File) -> Iterator[BadFile]:

@@ -96,9 +96,13 @@ class Entry:
             words.append("--trust-remote-code")
         if self.quantization == "bitsandbytes":
             words += ["--load-format", "bitsandbytes"]
-        for option, value in self.args:
-            words += _option(option, value)
+        for _, option in self.options():
+            words += option
         return tuple(words)
+
+    def options(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Each of `args`, and the words that it becomes on vLLM's command line."""
+        return tuple((option, tuple(_option(option, value))) for option, value in self.args)
 
     def source_fingerprint(self) -> dict[str, Json]:
         """Everything that decides which weights are locked. Another one, and the lock is stale."""

@@ -26,8 +26,9 @@ def serve_json(
 
     Raises BadFile for an argument that the launcher would refuse in every container.
     """
-    known = [(option.takes, option.repeats, option.names) for option in options]
-    check_arguments(arguments, known)
+    listed = tuple(options)
+    check_arguments(arguments, listed)
+    known = [(option.takes, option.repeats, option.names) for option in listed]
     return canonical_json(
         {
             "program": tuple(program),
@@ -40,10 +41,9 @@ def serve_json(
     )
 
 
-def check_arguments(
-    arguments: Sequence[str], known: Sequence[tuple[str, bool, Sequence[str]]]
-) -> None:
+def check_arguments(arguments: Sequence[str], options: Sequence[Option]) -> None:
     """Refuse, with BadFile, what may not be baked: unknown or misused options, and secrets."""
+    known = [(option.takes, option.repeats, option.names) for option in options]
     if any(launch.PRINT in names for _, _, names in known):
         raise ValueError(f"vLLM has an option {launch.PRINT} now: the launcher needs another name")
     try:
