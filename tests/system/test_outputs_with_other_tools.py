@@ -126,7 +126,21 @@ def test_skopeo_reads_our_archive_both_ways(baked: Any, tmp_path: Path) -> None:
 # umoci
 
 
-def test_umoci_unpacks_the_layout(layout: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def unpacked_archive(baked: Any, tmp_path: Path) -> Path:
+    """Our archive as GNU tar unpacks it, which is a layout."""
+    path, folder = tmp_path / "image.tar", tmp_path / "unpacked"
+    Archive(path).write(baked.image, "repo/smol:1.0", baked.open, silent)
+    folder.mkdir()
+    tool("tar", "-xf", path, "-C", folder)
+    return folder
+
+
+@pytest.mark.parametrize("given", ["layout", "unpacked_archive"])
+def test_umoci_unpacks_what_is_written(
+    given: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    layout = request.getfixturevalue(given)
     rootless = [] if os.geteuid() == 0 else ["--rootless"]
     tool("umoci", "unpack", *rootless, "--image", f"{layout}:1.0", tmp_path / "bundle")
     root = tmp_path / "bundle" / "rootfs"
