@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -52,7 +53,6 @@ def test_the_error_in_the_reference_is_the_real_one() -> None:
 
 
 def test_an_independent_validator_accepts_the_shipped_file_and_refuses_faults() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     check = jsonschema.Draft202012Validator(schema.json_schema())
     shipped = yaml.safe_load((ROOT / "models.yaml").read_text(encoding="utf-8"))
     assert list(check.iter_errors(shipped)) == []
