@@ -1,5 +1,6 @@
 """A batch of wheels, fetched by pip into a folder, and what it means when pip fails."""
 
+import os
 import re
 import subprocess
 import threading
@@ -180,7 +181,7 @@ def _watch(
             if stop.is_set():
                 raise Stopped
             # pip copies each wheel from the first folder into the second
-            size = max(_size(folder) for folder in folders)
+            size = max(wheel_bytes(folder) for folder in folders)
             if size > most:
                 heard(size - most)
                 most = size
@@ -190,11 +191,14 @@ def _watch(
             process.wait()
 
 
-def _size(folder: Path) -> int:
+def wheel_bytes(folder: Path) -> int:
+    """Bytes of the wheels below a folder in which pip makes and removes folders meanwhile."""
     total = 0
-    for path in folder.rglob("*.whl"):
-        with suppress(OSError):
-            total += path.stat().st_size
+    for place, _folders, files in os.walk(folder):
+        for file in files:
+            if file.endswith(".whl"):
+                with suppress(OSError):
+                    total += (Path(place) / file).stat().st_size
     return total
 
 

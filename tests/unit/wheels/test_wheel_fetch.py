@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ovenproof.errors import (
 )
 from ovenproof.events import Advanced, Event, Finished, Started
 from ovenproof.store.store import Store
-from ovenproof.wheels.download import Wanted, fault
+from ovenproof.wheels.download import Wanted, fault, wheel_bytes
 from ovenproof.wheels.fetch import batches, fetch, lock
 from ovenproof.wheels.pip import Pip
 from ovenproof.wheels.requirements import Pin
@@ -332,3 +333,23 @@ def test_a_python_without_pip_is_a_missing_tool(tmp_path: Path, store: Store) ->
     wheel = LockedWheel("toast-1.0-py3-none-any.whl", Content.of(b"toast"))
     with pytest.raises(MissingTool):
         ask([wheel], store, Pip(environment={"PATH": os.defpath}, python=str(fake)))
+
+
+def test_pips_folders_may_vanish_while_their_wheels_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "jam.whl").write_bytes(b"12345")
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                (tmp_path / f"tracker-{number}").mkdir()
+            for number in range(20):
+                (tmp_path / f"tracker-{number}").rmdir()
+
+    pip = threading.Thread(target=come_and_go)
+    pip.start()
+    try:
+        assert {wheel_bytes(tmp_path) for _ in range(1000)} == {5}
+    finally:
+        stop.set()
+        pip.join()
