@@ -65,8 +65,8 @@ class Bake:
         steps = {step.action.key: step for step in self.steps}
         self.oven.fetch(steps[layer.action.key] for layer in output.lacks(image))
 
-        def open_layer(layer: Layer) -> Iterator[bytes]:
-            return self.oven.open(steps[layer.action.key], layer.content)
+        def open_layer(layer: Layer, offset: int = 0) -> Iterator[bytes]:
+            return self.oven.open(steps[layer.action.key], layer.content, offset)
 
         return output.write(image, self.reference, open_layer, self.machine.listener)
 

@@ -103,8 +103,13 @@ class Oven:
 
             supply.fetch(missing, self.scene.machine, self.scene.flavour, self.scene.image_lock)
 
-    def open(self, step: Step, layer: Content) -> Iterator[bytes]:
-        """The bytes of a proven layer, checked again as they go by."""
+    def open(self, step: Step, layer: Content, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of a proven layer, checked again as they go by.
+
+        Those from an offset on are as the layer's parts are now; who has the beginning must check.
+        """
+        if offset:
+            return read(self.prepare(step), offset)
         return checked(
             read(self.prepare(step)),
             layer,

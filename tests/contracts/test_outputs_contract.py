@@ -398,7 +398,7 @@ def test_an_interruption_leaves_what_was_there_before(
     old, new = make_image(LOW, MIDDLE), make_image(LOW, HIGH)
     case.output.write(old.image, REFERENCE, old.open, silent)
 
-    def interrupted(layer: Layer) -> Iterator[bytes]:
+    def interrupted(layer: Layer, offset: int = 0) -> Iterator[bytes]:
         stream = new.open(layer)
         yield next(stream)
         if layer is new.image.layers[-1]:
@@ -418,7 +418,7 @@ def test_nothing_is_left_lying_about_after_an_interruption(
 ) -> None:
     baked = make_image(LOW)
 
-    def interrupted(layer: Layer) -> Iterator[bytes]:
+    def interrupted(layer: Layer, offset: int = 0) -> Iterator[bytes]:
         yield next(baked.open(layer))
         raise Stop
 
@@ -444,7 +444,7 @@ def test_what_keeps_a_layer_from_being_read_is_not_blamed_on_the_output(
 ) -> None:
     baked = make_image(LOW)
 
-    def unreadable(layer: Layer) -> Iterator[bytes]:
+    def unreadable(layer: Layer, offset: int = 0) -> Iterator[bytes]:
         yield next(baked.open(layer))
         raise PermissionError(errno.EACCES, "Permission denied", "/store/crumb.whl")
 
@@ -480,7 +480,7 @@ def test_an_engine_that_lost_layers_meanwhile_gets_all_of_them(
     old, new = make_image(LOW), make_image(LOW, HIGH)
     write(case, old.image, old, [])
 
-    def forgetful(layer: Layer) -> Iterator[bytes]:
+    def forgetful(layer: Layer, offset: int = 0) -> Iterator[bytes]:
         case.engine.forget()
         yield from new.open(layer)
 

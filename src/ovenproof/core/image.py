@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ovenproof.core.action import Action
-from ovenproof.core.digest import Content, Json, canonical_json
+from ovenproof.core.digest import Content, Digest, Json, canonical_json
 
 CREATED = "1980-01-01T00:00:00Z"
 """The tar profile's time, said as RFC 3339."""
@@ -21,11 +21,24 @@ MAX_LAYERS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer by its digest, and the action that makes it again. Uncompressed: digest = diff_id."""
+    """A layer by its digest, and the action that makes it again.
+
+    Ours are not compressed: digest = diff_id. A base's may be, and name what they unpack to.
+    """
 
     content: Content
     title: str
     action: Action
+    media_type: str = LAYER_TYPE
+    unpacked: Digest | None = None
+    """The digest of what it unpacks to, where that is another than its own."""
+    homes: tuple[str, ...] = ()
+    """Repositories that have it, as `HOST/NAME`: a registry may mount it from there."""
+
+    @property
+    def diff_id(self) -> Digest:
+        """What an engine files it under."""
+        return self.unpacked or self.content.digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +87,7 @@ def assemble(layers: tuple[Layer, ...], settings: Settings) -> Image:
             "config": _descriptor(CONFIG_TYPE, Content.of(config)),
             "layers": [
                 {
-                    **_descriptor(LAYER_TYPE, layer.content),
+                    **_descriptor(layer.media_type, layer.content),
                     "annotations": {"org.ovenproof.layer.title": layer.title},
                 }
                 for layer in layers
@@ -102,7 +115,7 @@ def _config(layers: tuple[Layer, ...], settings: Settings) -> bytes:
             },
             "rootfs": {
                 "type": "layers",
-                "diff_ids": [str(layer.content.digest) for layer in layers],
+                "diff_ids": [str(layer.diff_id) for layer in layers],
             },
             "history": [
                 {"created": CREATED, "created_by": f"ovenproof: {layer.title}"} for layer in layers

@@ -11,7 +11,7 @@ from pathlib import Path
 from ovenproof.core import tar
 from ovenproof.core.digest import Content, canonical_json
 from ovenproof.core.image import Image, Layer
-from ovenproof.errors import BadFile
+from ovenproof.errors import BadFile, OvenproofError
 from ovenproof.events import Listener
 from ovenproof.outputs.interface import OpenLayer, Written, heard
 from ovenproof.outputs.layout import LAYOUT, index
@@ -27,6 +27,9 @@ class Archive:
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         return unique(image.layers)
+
+    def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
+        return ()
 
     def write(
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener

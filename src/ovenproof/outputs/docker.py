@@ -40,6 +40,9 @@ class Docker:
             return ()
         return self._needed(image)
 
+    def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
+        return ()
+
     def write(
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener
     ) -> Written:
@@ -100,7 +103,7 @@ class Docker:
 
     def _shared(self, image: Image) -> int:
         """How many layers, from the lowest, some image of the engine has in the same order."""
-        wanted = [str(layer.content.digest) for layer in image.layers]
+        wanted = [str(layer.diff_id) for layer in image.layers]
         best = 0
         for found in self._ask(self.client.api.images, filters={"label": LABEL}) or ():
             details = self._inspect(found["Id"])
@@ -120,7 +123,7 @@ class Docker:
             raise TryAgain(
                 "the engine took the image, but has none of that name now", subject=reference
             )
-        wanted = [str(layer.content.digest) for layer in image.layers]
+        wanted = [str(layer.diff_id) for layer in image.layers]
         found = _layers(details)
         if found != wanted:
             raise ImageFailed(

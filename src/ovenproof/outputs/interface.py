@@ -1,14 +1,21 @@
 """Where an image goes. An output says what it lacks before anything moves, then takes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from ovenproof.core.image import Image, Layer
+from ovenproof.errors import OvenproofError
 from ovenproof.events import Advanced, Finished, Listener, Started
 
-OpenLayer: TypeAlias = Callable[[Layer], Iterator[bytes]]
-"""Produces a layer's bytes; they are proven against its digest before the last of them is given."""
+
+class OpenLayer(Protocol):
+    """Produces a layer's bytes."""
+
+    def __call__(self, layer: Layer, offset: int = 0) -> Iterator[bytes]:
+        """From `offset` on. All of them are proven against the digest before the last is given;
+        a part alone can only be proven by whoever has the beginning.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,9 @@ class Output(Protocol):
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         """The layers whose bytes this output would ask for. Moves nothing."""
+
+    def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
+        """Why this place cannot take the image, whatever is sent: known before anything moves."""
 
     def write(
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener

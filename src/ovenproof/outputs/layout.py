@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ovenproof.core.digest import Content, Json, canonical_json
 from ovenproof.core.image import MANIFEST_TYPE, Image, Layer
-from ovenproof.errors import BadFile
+from ovenproof.core.manifest import INDEX_TYPE
+from ovenproof.errors import BadFile, OvenproofError
 from ovenproof.events import Listener
 from ovenproof.outputs.interface import OpenLayer, Written, heard
 from ovenproof.outputs.place import elsewhere, writing
 from ovenproof.store.disk import alone, sweep, write_file
 
 LAYOUT = canonical_json({"imageLayoutVersion": "1.0.0"})
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"
 
@@ -34,6 +34,9 @@ class Layout:
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         unique = {layer.content: layer for layer in image.layers}
         return tuple(layer for content, layer in unique.items() if not self._has(content))
+
+    def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
+        return ()
 
     def write(
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener

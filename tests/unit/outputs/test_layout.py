@@ -146,7 +146,7 @@ def test_two_builds_into_one_layout_both_end_up_in_it(
     """The second begins and ends while the first still writes its layers."""
     one, two = make_image(LOW), make_image(HIGH)
 
-    def slow(layer: Layer) -> Iterator[bytes]:
+    def slow(layer: Layer, offset: int = 0) -> Iterator[bytes]:
         thread = threading.Thread(
             target=Layout(tmp_path).write, args=(two.image, "repo:two", two.open, silent)
         )

@@ -1,0 +1,1 @@
+"""Speaks the OCI distribution specification, and knows nothing of models."""

@@ -1,0 +1,95 @@
+"""What a person calls an image: `[HOST/]NAME[:TAG][@DIGEST]`, read as Docker reads it."""
+
+import re
+from dataclasses import dataclass, replace
+
+from ovenproof.core.digest import Digest
+from ovenproof.errors import BadCall
+
+DOCKER_HUB = "docker.io"
+_HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
+_HOST = re.compile(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
+)
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_NAME_LIMIT = 255
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Repository:
+    """A name at a registry. Docker Hub's is always `docker.io/library/NAME` or `docker.io/A/B`."""
+
+    host: str
+    """With its port, as a person writes it."""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A repository, and which image of it."""
+
+    repository: Repository
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @property
+    def target(self) -> str:
+        """What a registry is asked for: the digest where there is one, else the tag."""
+        return str(self.digest) if self.digest else self.tag or "latest"
+
+    def at(self, digest: Digest) -> "Reference":
+        """The same, by digest and without a tag."""
+        return replace(self, tag=None, digest=digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+def parse(text: str, *, host: str | None = DOCKER_HUB) -> Reference:
+    """Read a reference. Raises BadCall.
+
+    `host` is meant where the text names none; with None the text must name one.
+    """
+    rest, at, digest = text.partition("@")
+    first, slash, tail = rest.partition("/")
+    named = bool(slash) and (first == "localhost" or any(letter in first for letter in ".:["))
+    if named:
+        registry, rest = first, tail
+    elif host is None:
+        raise _fault(text, "HOST/NAME:TAG, such as ghcr.io/you/models:tag", "no registry's host")
+    else:
+        registry = host
+    name, colon, tag = rest.partition(":")
+    registry = DOCKER_HUB if registry in _HUB_NAMES else registry
+    if registry == DOCKER_HUB and "/" not in name:
+        name = f"library/{name}"
+    if not _HOST.fullmatch(registry):
+        raise _fault(text, "a host, or HOST:PORT", registry)
+    if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
+        raise _fault(text, "a name of small letters, digits, `.`, `_`, `-` and `/`", name)
+    if colon and not _TAG.fullmatch(tag):
+        raise _fault(text, "a tag of at most 128 letters, digits, `.`, `_` and `-`", tag)
+    try:
+        found = Digest.parse(digest) if at else None
+    except ValueError:
+        raise _fault(text, "sha256:<64 hex digits> after the `@`", digest) from None
+    return Reference(Repository(registry, name), tag or None, found)
+
+
+def parse_repository(text: str, *, host: str | None = None) -> Repository:
+    """Read a repository: a reference without tag or digest. Raises BadCall."""
+    found = parse(text, host=host)
+    if found.tag or found.digest:
+        raise _fault(text, "a repository, without a tag", found.target)
+    return found.repository
+
+
+def _fault(text: str, expected: str, got: str) -> BadCall:
+    return BadCall("this is no name of an image", subject=text, expected=expected, got=got)
