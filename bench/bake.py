@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from measure import Run, in_turn, machine, run
+from measure import Run, in_turn, machine, run, table
 from models import write_model
 
 HERE = Path(__file__).resolve().parent
@@ -137,14 +137,6 @@ def main() -> None:
         rows += flat(bench)
     print(f"{machine()}; medians of {RUNS}\n")
     print(table(rows))
-
-
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Markdown."""
-    head, *rest = rows
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rest]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

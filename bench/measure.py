@@ -71,3 +71,11 @@ def machine() -> str:
         f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB,"
         f" Linux {platform.release()}, Python {platform.python_version()}"
     )
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Markdown."""
+    head, *rest = rows
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rest]
+    return "\n".join(lines)

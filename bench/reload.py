@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bake import table
-from measure import Run, in_turn, machine, run
+from measure import Run, in_turn, machine, run, table
 
 ROOT = Path(__file__).resolve().parents[1]
 OVENPROOF = str(Path(sys.executable).with_name("ovenproof"))

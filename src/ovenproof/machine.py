@@ -1,11 +1,18 @@
 """This machine, as far as a build may know it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ovenproof.core.record import Outcomes
 from ovenproof.events import Listener
+from ovenproof.store.notes import Notes
 from ovenproof.store.seen import Seen
 from ovenproof.store.store import Store
 from ovenproof.wheels.pip import Pip
+
+if TYPE_CHECKING:
+    from ovenproof.registry.client import Registries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,8 +21,15 @@ class Machine:
 
     store: Store
     seen: Seen
+    notes: Notes
     pip: Pip
     debian_mirror: str | None
     """Asked instead of the mirrors in the configuration of apt."""
+    base_mirror: str | None
+    """`HOST[/PREFIX]`, asked instead of a base's own registry."""
     jobs: int
     listener: Listener
+    registries: "Callable[[], Registries]"
+    """Those it talks to, always the same; an HTTP client is imported when they are asked for."""
+    remote: Outcomes | None = None
+    """What others say they found: hearsay, asked for where nothing here knows an outcome."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from ovenproof.core import catalogue, flavour
 from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.digest import Digest
-from ovenproof.core.flavour import Flavour
+from ovenproof.core.flavour import Based, Flavour, Python
 from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock, Proofs
 from ovenproof.errors import BadFile
 from ovenproof.store.disk import alone, sweep, write_file, writing_to
@@ -28,8 +28,6 @@ class FlavourFiles:
     name: str
     folder: Path
     flavour: Flavour
-    requirements: Path
-    """`requirements/<name>.txt`."""
     packaged: bool
     """It comes with the package: as it was locked, with no requirements beside it."""
 
@@ -37,17 +35,24 @@ class FlavourFiles:
     def lock_path(self) -> Path:
         return self.folder / "image.lock"
 
-    @property
-    def wanted(self) -> Path:
+    def requirements(self, python: Python) -> Path:
+        """`requirements/<name>.txt`, beside `images/`."""
+        folder = self.folder.parents[1] / "requirements"
+        return folder / f"{python.requirements}.txt"
+
+    def wanted(self, python: Python) -> Path:
         """`requirements/<name>.in`, which a person writes."""
-        return self.requirements.with_suffix(".in")
+        return self.requirements(python).with_suffix(".in")
 
     def fingerprint(self) -> Digest | None:
         """Of everything that its lock is made from; None for one that comes with the package."""
         if self.packaged:
             return None
-        texts = [_text(path) for path in (self.wanted, self.requirements) if path.exists()]
-        return self.flavour.fingerprint(texts)
+        if isinstance(self.flavour, Based):
+            return self.flavour.fingerprint()
+        python = self.flavour.python
+        paths = (self.wanted(python), self.requirements(python))
+        return self.flavour.fingerprint([_text(path) for path in paths if path.exists()])
 
 
 class Project:
@@ -107,9 +112,6 @@ class Project:
                     folder=folder,
                     flavour=found,
                     packaged=images == self._packaged and self.root != images.parent,
-                    requirements=images.parent
-                    / "requirements"
-                    / f"{found.python.requirements}.txt",
                 )
         known = self.flavours()
         near = get_close_matches(name, known, 1)

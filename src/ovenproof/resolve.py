@@ -12,7 +12,7 @@ from ovenproof.core import weights
 from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.entry import Entry, HubModel, LocalFolder, PackagedModel
 from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock, Order, fingerprint
-from ovenproof.core.plan import Step
+from ovenproof.core.plan import Step, taken
 from ovenproof.errors import BadFile, LockAgain
 from ovenproof.events import Noted
 from ovenproof.machine import Machine
@@ -40,7 +40,10 @@ class Resolver:
         if lock is not None and not stale:
             return lock
         if not may_lock or not self.project.may_save(files):
-            raise _not_locked(f"images/{files.name}/image.lock", files.name, stale, "flavour")
+            # The lock of one that comes with the package is not the project's to write.
+            first = f"copy its folder to images/{files.name}, then " if files.packaged else ""
+            where = f"images/{files.name}/image.lock"
+            raise _not_locked(where, files.name, stale, "flavour", first=first)
         from ovenproof import resolve_flavour  # noqa: PLC0415  apt, pip, uv: rarely needed
 
         return resolve_flavour.lock(self.project, self.machine, files)
@@ -84,6 +87,7 @@ class Resolver:
             **weights.pinned(lock.files, entry.model_path),
             **remembered(self.machine, steps),
             **image_lock.layers,
+            **taken(steps),
         }
         missing = [step for step in steps if step.action.key not in known]
         scene = Scene(
@@ -159,10 +163,10 @@ def _order(*, weights_size: int, runtime_size: int) -> Order:
     return "weights-first" if weights_size > runtime_size else "base-first"
 
 
-def _not_locked(where: str, name: str, stale: bool, kind: str) -> LockAgain:
+def _not_locked(where: str, name: str, stale: bool, kind: str, *, first: str = "") -> LockAgain:
     return LockAgain(
         f"the {kind}'s lock is out of date" if stale else f"this {kind} is not locked",
         subject=name,
         where=where,
-        hint=f"run `invoke lock --{kind} {name}`",
+        hint=f"{first}run `invoke lock --{kind} {name}`",
     )

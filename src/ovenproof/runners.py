@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ovenproof.bases import debian_root
+from ovenproof.bases import debian_root, registry_base
 from ovenproof.core import weights
 from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.flavour import Flavour
+from ovenproof.core.flavour import Built, Flavour
+from ovenproof.core.layer import Verbatim
 from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock
 from ovenproof.core.plan import Step, Supply
-from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.errors import OvenproofError, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Noted, Started
 from ovenproof.machine import Machine
 from ovenproof.sources.interface import Source
@@ -21,6 +22,9 @@ from ovenproof.stack import DEBIAN, WHEELS, place, root_spec
 from ovenproof.store.shelf import Openers, Prepared
 from ovenproof.store.stream import checked, measure, read
 from ovenproof.wheels import layers as wheel_layers
+
+ASKED_AT_ONCE = 8
+"""Requests to a remote store; each takes longer to travel than to answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +42,19 @@ Runner: TypeAlias = Callable[[Step, Scene], Prepared]
 
 
 def _debian(_step: Step, scene: Scene) -> Prepared:
-    store = scene.machine.store
+    store, flavour = scene.machine.store, scene.flavour
+    assert isinstance(flavour, Built)
     debs = [(deb, store.path(deb.content)) for deb in scene.image_lock.debs]
-    return debian_root.prepare(debs, root_spec(scene.flavour), store)
+    return debian_root.prepare(debs, root_spec(flavour), store)
 
 
 def _wheels(step: Step, scene: Scene) -> Prepared:
-    store = scene.machine.store
+    store, flavour = scene.machine.store, scene.flavour
+    assert isinstance(flavour, Built)
     found = [
         (LockedWheel(item.name, item.content), store.path(item.content)) for item in step.supplies
     ]
-    return wheel_layers.prepare(found, place=place(scene.flavour))
+    return wheel_layers.prepare(found, place=place(flavour))
 
 
 def _weights(step: Step, scene: Scene) -> Prepared:
@@ -61,7 +67,22 @@ def _weights(step: Step, scene: Scene) -> Prepared:
     return Prepared(made, source.shelf(lock, scene.machine.listener))
 
 
-RUNNERS: Mapping[str, Runner] = {DEBIAN: _debian, WHEELS: _wheels, weights.KIND: _weights}
+def _base(step: Step, scene: Scene) -> Prepared:
+    """Nothing is fetched: the bytes stream from the registry when somebody reads them."""
+    machine, base = scene.machine, scene.image_lock.base
+    assert base is not None
+    assert step.base is not None
+    repository = registry_base.asked(base.repository, machine.base_mirror)
+    remote = machine.registries().at(repository)
+    return Prepared(Verbatim(step.base.content), registry_base.Layers(remote))
+
+
+RUNNERS: Mapping[str, Runner] = {
+    DEBIAN: _debian,
+    WHEELS: _wheels,
+    registry_base.KIND: _base,
+    weights.KIND: _weights,
+}
 
 
 @dataclass(slots=True)
@@ -108,14 +129,19 @@ class Oven:
 
         Those from an offset on are as the layer's parts are now; who has the beginning must check.
         """
-        if offset:
-            return read(self.prepare(step), offset)
-        return checked(
-            read(self.prepare(step)),
-            layer,
-            f"the layer `{step.title}`",
-            hint="what the layer is made of has changed, or its lock: restore it, or lock again",
-        )
+        prepared = self.prepare(step)
+        what = f"the layer `{step.title}`"
+        hint = "what the layer is made of has changed, or its lock: restore it, or lock again"
+        if prepared.recipe.size != layer.size:  # told before an output gets more than it expects
+            raise WrongBytes(
+                f"the bytes of {what} are not those that were promised",
+                subject=layer.digest.short,
+                expected=f"{layer.digest}, {layer.size} bytes",
+                got=f"{prepared.recipe.size} bytes",
+                hint=hint,
+            )
+        chunks = read(prepared, offset)
+        return chunks if offset else checked(chunks, layer, what, hint=hint)
 
     def _missing(self, supplies: Iterable[Supply]) -> Iterator[Supply]:
         """Supplies that are not in the store; what has rotted there is told and counts as gone."""
@@ -138,7 +164,10 @@ class Oven:
             listener(Finished(name=step.title))
         except OvenproofError as fault:
             return fault
-        self.scene.machine.store.remember(step.action.key, Outcome({"layer": made}))
+        outcome = Outcome({"layer": made})
+        self.scene.machine.store.remember(step.action.key, outcome)
+        if self.scene.machine.remote is not None:
+            self.scene.machine.remote.remember(step.action.key, outcome)
         return made
 
 
@@ -155,4 +184,24 @@ def remembered(machine: Machine, steps: tuple[Step, ...]) -> dict[Digest, Conten
         outcome = machine.store.recall(step.action.key)
         if outcome is not None and "layer" in outcome.outputs:
             found[step.action.key] = outcome.outputs["layer"]
+    return found
+
+
+def told(machine: Machine, steps: Sequence[Step]) -> dict[Digest, Content]:
+    """Layers that the remote store tells of, without those that cannot be: action key -> layer."""
+    if machine.remote is None or not steps:
+        return {}
+    with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(steps))) as pool:
+        outcomes = pool.map(machine.remote.recall, [step.action.key for step in steps])
+        heard = list(zip(steps, outcomes, strict=True))
+    found = {}
+    for step, outcome in heard:
+        if outcome is None:
+            continue
+        layer = outcome.outputs.get("layer")
+        if layer is None or weights.layer_size(step.action) not in (None, layer.size):
+            text = f"what the remote store tells of {step.title} cannot be; it is ignored"
+            machine.listener(Noted(text=text))
+        else:
+            found[step.action.key] = layer
     return found

@@ -6,8 +6,10 @@ small files and the launcher, which change most often, are always on top.
 """
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from ovenproof import inside
+from ovenproof.bases import registry_base
 from ovenproof.bases.debian_spec import NOBODY, ROOT, RootSpec, User, layer_parameters
 from ovenproof.bases.debian_spec import VERSION as ROOT_VERSION
 from ovenproof.core import weights
@@ -16,7 +18,7 @@ from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.content import Literal
 from ovenproof.core.digest import Digest, Json
 from ovenproof.core.entry import Entry
-from ovenproof.core.flavour import Flavour
+from ovenproof.core.flavour import Based, Built, Flavour
 from ovenproof.core.image import MAX_LAYERS
 from ovenproof.core.layer import PROFILE, File, recipe
 from ovenproof.core.lock import ImageLock, LockedFile, LockedWheel, ModelLock
@@ -31,7 +33,7 @@ from ovenproof.wheels.vllm_options import Option
 DEBIAN, WHEELS, LAUNCHER = "debian", "wheels", "launcher"
 
 
-def root_spec(flavour: Flavour) -> RootSpec:
+def root_spec(flavour: Built) -> RootSpec:
     """What the root file system has besides its packages."""
     return RootSpec(
         users=(ROOT, User(name="vllm", uid=2000, gid=0, home=environment.HOME), NOBODY),
@@ -39,21 +41,44 @@ def root_spec(flavour: Flavour) -> RootSpec:
     )
 
 
-def place(flavour: Flavour) -> Place:
+def place(flavour: Built) -> Place:
     """Where the flavour's wheels lie in the image."""
     python = flavour.python
     return Place(site=python.site, python=python.interpreter)
 
 
 def target(flavour: Flavour) -> Target:
-    """What the flavour's wheels are chosen for."""
-    major, minor = flavour.python.glibc.split(".")
+    """What the flavour's wheels are chosen for; a base's vLLM is only read, never installed."""
     machine = {"amd64": "x86_64", "arm64": "aarch64"}[flavour.architecture]
-    return Target(python=flavour.python.version, glibc=(int(major), int(minor)), machine=machine)
+    match flavour:
+        case Built(python=python):
+            major, minor = python.glibc.split(".")
+            return Target(python=python.version, glibc=(int(major), int(minor)), machine=machine)
+        case Based():
+            return Target(machine=machine)
+        case _:
+            assert_never(flavour)
 
 
-def runtime(flavour: Flavour, lock: ImageLock) -> tuple[Step, ...]:
-    """The layers under the weights: the root file system, then the wheels."""
+def runtime(flavour: Flavour, lock: ImageLock, *, mirror: str | None = None) -> tuple[Step, ...]:
+    """The layers under the weights. `mirror` is where a base's layers are, besides its home."""
+    match flavour:
+        case Built():
+            return _built(flavour, lock)
+        case Based():
+            if lock.base is None:
+                raise LockAgain(
+                    "a flavour's lock does not name the base",
+                    subject=flavour.base.image,
+                    hint="run `invoke lock --flavour NAME`",
+                )
+            return registry_base.steps(lock.base, mirror)
+        case _:
+            assert_never(flavour)
+
+
+def _built(flavour: Built, lock: ImageLock) -> tuple[Step, ...]:
+    """The root file system, then the wheels."""
     debs = tuple(Supply(kind="deb", name=deb.name, content=deb.content) for deb in lock.debs)
     root = Step(
         title=f"debian {flavour.debian.suite}",
@@ -70,7 +95,7 @@ def runtime(flavour: Flavour, lock: ImageLock) -> tuple[Step, ...]:
     return (root, *(_wheels(flavour, group.title, group.wheels) for group in groups))
 
 
-def _wheels(flavour: Flavour, title: str, wheels: Sequence[LockedWheel]) -> Step:
+def _wheels(flavour: Built, title: str, wheels: Sequence[LockedWheel]) -> Step:
     supplies = tuple(
         Supply(kind="wheel", name=wheel.filename, content=wheel.content) for wheel in wheels
     )
@@ -173,9 +198,11 @@ def stack(
     image_lock: ImageLock,
     model_lock: ModelLock,
     supplies: tuple[Supply, ...],
+    *,
+    mirror: str | None = None,
 ) -> tuple[Step, ...]:
     """All layers, lowest first. `supplies` is what the weights take."""
-    below = runtime(flavour, image_lock)
+    below = runtime(flavour, image_lock, mirror=mirror)
     big, small = weights_steps(
         entry,
         model_lock.files,

@@ -9,7 +9,7 @@ from functools import partial
 
 from ovenproof.bases import debian_fetch, debian_sources
 from ovenproof.bases.debian_sources import AptSource
-from ovenproof.core.flavour import Flavour
+from ovenproof.core.flavour import Built, Flavour
 from ovenproof.core.lock import ImageLock, LockedWheel
 from ovenproof.core.plan import Supply
 from ovenproof.errors import OvenproofError, raise_all
@@ -34,7 +34,7 @@ def fetch(
                 machine.store,
                 target=target(flavour),
                 pip=machine.pip,
-                indexes=flavour.python.indexes,
+                indexes=flavour.python.indexes if isinstance(flavour, Built) else {},
                 listener=machine.listener,
                 jobs=machine.jobs,
             )

@@ -1,4 +1,4 @@
-"""What every output promises, asked of each of them: layout, archive, Docker.
+"""What every output promises, asked of each of them: layout, archive, Docker, registry.
 
 What an output holds afterwards is read by code of this file, not by the output itself.
 """
@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,18 @@ import pytest
 from ovenproof.core.content import Literal
 from ovenproof.core.image import Image, Layer
 from ovenproof.core.layer import File, Recipe, recipe
-from ovenproof.errors import ImageFailed, NoSpace, TryAgain, WrongBytes
-from ovenproof.events import Event, Noted, silent
+from ovenproof.errors import ImageFailed, NoSpace, OvenproofError, TryAgain, WrongBytes
+from ovenproof.events import Event, Listener, Noted, silent
 from ovenproof.outputs.archive import Archive
 from ovenproof.outputs.docker import Docker
-from ovenproof.outputs.interface import Output
+from ovenproof.outputs.interface import OpenLayer, Output, Written
 from ovenproof.outputs.layout import Layout
+from ovenproof.outputs.registry import Registry, Tag
+from ovenproof.registry.client import Registries, Remote
+from ovenproof.registry.reference import Repository
+from ovenproof.registry.send import Sender
+from ovenproof.store.notes import Notes
+from tests.fakes.registry import FakeRegistry
 
 
 def text(word: str) -> Recipe:
@@ -133,6 +140,62 @@ class InContainerd:
         manifest = json.loads(self.engine.blobs[identity])
         layers = [self.engine.blobs[layer["digest"]] for layer in manifest["layers"]]
         return self.engine.blobs[manifest["config"]["digest"]], layers
+
+
+class InRegistry:
+    keeps = shares = True
+
+    def __init__(self, root: Path) -> None:
+        self._open = ExitStack()
+        self.fake = self._open.enter_context(FakeRegistry())
+        self.output: Output = ByReference(self._remote(root), Notes(root / "store"))
+
+    def _remote(self, root: Path) -> Remote:
+        registries = Registries(environment={}, home=root, waits_s=())
+        self._open.enter_context(registries)
+        return registries.at(Repository(self.fake.address, "a/smol"))
+
+    def close(self) -> None:
+        self._open.close()
+
+    def held(self, reference: str) -> tuple[bytes, list[bytes]] | None:
+        name = self.fake.tags["a/smol"].get(reference.rpartition(":")[2])
+        if name is None:
+            return None
+        data = self.fake.manifests["a/smol"][name].data
+        assert f"sha256:{sha256(data)}" == name
+        manifest = json.loads(data)
+        layers = [self._blob(layer) for layer in manifest["layers"]]
+        return self._blob(manifest["config"]), layers
+
+    def _blob(self, descriptor: dict[str, Any]) -> bytes:
+        data = self.fake.blobs["a/smol"][descriptor["digest"]]
+        assert f"sha256:{sha256(data)}" == descriptor["digest"]
+        assert len(data) == descriptor["size"]
+        return data
+
+
+class ByReference:
+    """A repository whose tag follows from each image's reference; every call starts anew."""
+
+    def __init__(self, remote: Remote, notes: Notes) -> None:
+        self._remote = remote
+        self._notes = notes
+
+    def _registry(self, tag: Tag | None = None) -> Registry:
+        return Registry(Sender(self._remote, notes=self._notes, jobs=2), tag=tag)
+
+    def lacks(self, image: Image) -> tuple[Layer, ...]:
+        return self._registry().lacks(image)
+
+    def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
+        return self._registry().refuses(image)
+
+    def write(
+        self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener
+    ) -> Written:
+        made = self._registry(Tag(name=reference.rpartition(":")[2]))
+        return made.write(image, reference, open_layer, listener)
 
 
 def members(data: bytes) -> dict[str, bytes]:
@@ -268,12 +331,14 @@ class FakeClient:
 
 
 @pytest.fixture(
-    params=[InLayout, InArchive, InDocker, InContainerd],
-    ids=["layout", "archive", "docker", "containerd"],
+    params=[InLayout, InArchive, InDocker, InContainerd, InRegistry],
+    ids=["layout", "archive", "docker", "containerd", "registry"],
 )
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     made: Case = request.param(tmp_path)
-    return made
+    yield made
+    if isinstance(made, InRegistry):
+        made.close()
 
 
 # The contract
@@ -301,8 +366,10 @@ def test_what_is_written_is_the_image_to_the_byte(
     expect(case, baked)
     assert written.moved == sum(layer.content.size for layer in baked.image.layers)
     assert written.place
-    in_engine = isinstance(case, InDocker | InContainerd)
-    assert written.use is None if in_engine else written.use
+    if isinstance(case, InRegistry):
+        assert written.reference == f"{case.fake.address}/a/smol@{baked.image.digest.digest}"
+    in_reach = isinstance(case, InDocker | InContainerd | InRegistry)
+    assert written.use is None if in_reach else written.use
 
 
 @pytest.mark.parametrize("before", [[], [(LOW,)], [(LOW, MIDDLE)], [(LOW, MIDDLE, HIGH)]])
@@ -315,7 +382,7 @@ def test_an_output_asks_for_exactly_the_layers_that_it_said_it_lacks(
     baked = make_image(LOW, MIDDLE, HIGH)
     lacking = case.output.lacks(baked.image)
     written = case.output.write(baked.image, REFERENCE, baked.open, silent)
-    assert baked.asked == [layer.content for layer in lacking]
+    assert sorted(baked.asked) == sorted(layer.content for layer in lacking)
     assert written.moved == sum(layer.content.size for layer in lacking)
     expect(case, baked)
     if case.keeps:
@@ -344,7 +411,7 @@ def test_two_references_may_name_one_image(case: Case, make_image: Callable[...,
         expect(case, baked, "repo/smol:a")
 
 
-@pytest.mark.parametrize("case", [InLayout, InDocker, InContainerd], indirect=True)
+@pytest.mark.parametrize("case", [InLayout, InDocker, InContainerd, InRegistry], indirect=True)
 def test_two_images_lie_side_by_side(case: Case, make_image: Callable[..., Any]) -> None:
     one, two = make_image(LOW, HIGH), make_image(LOW, MIDDLE)
     case.output.write(one.image, "repo/smol:one", one.open, silent)
@@ -431,10 +498,12 @@ def test_nothing_is_left_lying_about_after_an_interruption(
 def test_all_outputs_hold_the_same_image(tmp_path: Path, make_image: Callable[..., Any]) -> None:
     baked = make_image(LOW, HIGH)
     held = []
-    for kind in (InLayout, InArchive, InDocker, InContainerd):
+    for kind in (InLayout, InArchive, InDocker, InContainerd, InRegistry):
         one: Case = kind(tmp_path)
         one.output.write(baked.image, REFERENCE, baked.open, silent)
         held.append(one.held(REFERENCE))
+        if isinstance(one, InRegistry):
+            one.close()
     assert held[0] is not None
     assert all(one == held[0] for one in held)
 

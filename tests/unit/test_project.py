@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ovenproof.core.digest import Content, Digest
+from ovenproof.core.flavour import Built
 from ovenproof.core.lock import ImageLock, LockedFile, ModelLock, ModelsLock
 from ovenproof.errors import BadFile, NoAccess
 from ovenproof.project import Project
@@ -70,7 +71,8 @@ def test_a_projects_own_flavours_come_first_and_the_packages_are_there_too(
 def test_a_flavour_knows_its_files(project: Project) -> None:
     own, packaged = project.flavour("own"), project.flavour("cpu")
     assert own.lock_path == project.root / "images" / "own" / "image.lock"
-    assert own.requirements == project.root / "requirements" / "cpu.txt"
+    assert isinstance(own.flavour, Built)
+    assert own.requirements(own.flavour.python) == project.root / "requirements" / "cpu.txt"
     assert packaged.lock_path == packaged.folder / "image.lock"
 
 

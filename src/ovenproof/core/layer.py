@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from ovenproof.core import tar
 from ovenproof.core.content import Body, Literal, Segment, whole
+from ovenproof.core.digest import Content
 
 PROFILE = 1
 """The tar profile: part of every recipe and of every action that makes one."""
@@ -95,6 +96,21 @@ class Recipe:
                 if fill := tar.padding(entry.body.size):
                     yield Literal(fill)
         yield Literal(tar.END)
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A layer that somebody else made: a blob, taken byte for byte."""
+
+    content: Content
+
+    @property
+    def size(self) -> int:
+        return self.content.size
+
+    def segments(self) -> Iterator[Segment]:
+        """All of the blob, by reference."""
+        yield whole(self.content)
 
 
 def recipe(entries: Iterable[Entry]) -> Recipe:

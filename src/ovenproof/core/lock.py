@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from packaging.utils import canonicalize_name
 
+from ovenproof.core.base import LockedBase
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.layer import check_path
 from ovenproof.core.reader import Reader
@@ -68,6 +69,8 @@ class ImageLock:
     """Of what people wrote (image.yaml, requirements): another one means that the lock is stale."""
     debs: tuple[LockedDeb, ...] = ()
     wheels: tuple[LockedWheel, ...] = ()
+    base: LockedBase | None = None
+    """What the flavour builds on instead of packages."""
     options: Json = None
     """The option strings that the pinned vLLM knows."""
     layers: Proofs = field(default_factory=dict)
@@ -94,6 +97,7 @@ class ImageLock:
                     {"filename": wheel.filename, **_content(wheel.content)}
                     for wheel in sorted(self.wheels)
                 ],
+                **({"base": self.base.to_json()} if self.base else {}),
                 "options": self.options,
                 "layers": _proofs_json(self.layers),
             }
@@ -119,6 +123,7 @@ class ImageLock:
                 LockedWheel(wheel.text("filename"), wheel.content())
                 for wheel in top.items("wheels")
             ),
+            base=LockedBase.read(top.below("base")) if top.has("base") else None,
             options=top.json("options"),
             layers=_read_proofs(top),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ovenproof.core.digest import Content
 from ovenproof.core.image import MANIFEST_TYPE
 from ovenproof.core.reader import Reader
-from ovenproof.errors import BadFile, WrongBytes
+from ovenproof.errors import BadCall, BadFile, WrongBytes
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -18,6 +18,7 @@ DOCKER_LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
 INDEX_TYPES = frozenset({INDEX_TYPE, DOCKER_LIST_TYPE})
 TYPES = (MANIFEST_TYPE, INDEX_TYPE, DOCKER_MANIFEST_TYPE, DOCKER_LIST_TYPE)
 """What we ask for and understand."""
+_FOREIGN = ("application/vnd.docker.image.rootfs.foreign.", ".layer.nondistributable.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,18 @@ class Platform:
     os: str
     architecture: str
     variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Platform":
+        """Read `os/architecture[/variant]`. Raises BadCall."""
+        parts = text.split("/")
+        if len(parts) not in (2, 3) or not all(parts):
+            raise BadCall(
+                "this is no platform",
+                subject=text,
+                expected="OS/ARCHITECTURE[/VARIANT]: linux/amd64",
+            )
+        return cls(*parts)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -41,6 +54,16 @@ class Descriptor:
     platform: Platform | None = None
     artifact_type: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it names a manifest or an index. An index may list blobs too: caches do."""
+        return self.media_type in TYPES
+
+    @property
+    def is_foreign(self) -> bool:
+        """A layer that its owner lets nobody hand on; who needs it asks the owner (Windows)."""
+        return any(word in self.media_type for word in _FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +91,37 @@ class Manifest:
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """What must be in a repository before this manifest: config and layers, each once."""
-        found = (*((self.config,) if self.config else ()), *self.layers)
-        return tuple({item.content: item for item in found}.values())
+        listed = (item for item in self.manifests if not item.is_manifest)
+        found = (*((self.config,) if self.config else ()), *self.layers, *listed)
+        return tuple({item.content: item for item in found if not item.is_foreign}.values())
+
+    @property
+    def foreign(self) -> tuple[Descriptor, ...]:
+        """The layers that are named, but not handed on."""
+        return tuple(item for item in self.layers if item.is_foreign)
+
+    def for_platform(self, wanted: Platform) -> Descriptor:
+        """The manifest that an index has for a platform. Raises BadCall.
+
+        Where no variant is asked for, the only one there is meets the wish.
+        """
+        known = [(item.platform, item) for item in self.manifests if item.platform is not None]
+        exact = [item for platform, item in known if platform == wanted]
+        near = [item for platform, item in known if _is_near(platform, wanted)]
+        found = {item.content: item for item in exact or near}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        raise BadCall(
+            "the index has several images for this platform"
+            if found
+            else "the index has no image for this platform",
+            subject=wanted,
+            expected=", ".join(sorted({str(item) for item, _ in known if item.os != "unknown"})),
+            hint="name one of them by its digest: "
+            + ", ".join(str(content.digest) for content in found)
+            if found
+            else None,
+        )
 
 
 def read(data: bytes, media_type: str = "", *, name: str) -> Manifest:
@@ -88,9 +140,9 @@ def read(data: bytes, media_type: str = "", *, name: str) -> Manifest:
             data=data,
             media_type=own,
             config=None if index else _descriptor(_below(top, "config")),
-            layers=() if index else tuple(map(_descriptor, top.items("layers"))),
-            manifests=tuple(map(_descriptor, top.items("manifests"))) if index else (),
-            subject=_descriptor(_below(top, "subject")) if top.has("subject") else None,
+            layers=() if index else _descriptors(top, "layers"),
+            manifests=_descriptors(top, "manifests") if index else (),
+            subject=_descriptor(_below(top, "subject")) if _says(top, "subject") else None,
             artifact_type=top.text("artifactType") if top.has("artifactType") else "",
             annotations=_annotations(top),
         )
@@ -103,6 +155,24 @@ def read(data: bytes, media_type: str = "", *, name: str) -> Manifest:
         ) from error
 
 
+def _is_near(platform: Platform, wanted: Platform) -> bool:
+    if (platform.os, platform.architecture) != (wanted.os, wanted.architecture):
+        return False
+    said = (wanted.architecture, wanted.variant, platform.variant)
+    return not wanted.variant or said == ("arm64", "v8", "")
+
+
+def _says(top: Reader, key: str) -> bool:
+    """Whether a key is there with a value: some programs write `null` for what they have not."""
+    return top.has(key) and top.json(key) is not None
+
+
+def _descriptors(top: Reader, key: str) -> tuple[Descriptor, ...]:
+    if top.has(key) and top.json(key) is None:
+        return ()
+    return tuple(map(_descriptor, top.items(key)))
+
+
 def _below(top: Reader, key: str) -> Reader:
     return Reader({**top.mapping(key)}, top.name, key)
 
@@ -111,7 +181,7 @@ def _descriptor(item: Reader) -> Descriptor:
     return Descriptor(
         media_type=item.text("mediaType"),
         content=item.content(),
-        platform=_platform(_below(item, "platform")) if item.has("platform") else None,
+        platform=_platform(_below(item, "platform")) if _says(item, "platform") else None,
         artifact_type=item.text("artifactType") if item.has("artifactType") else "",
         annotations=_annotations(item),
     )
@@ -123,7 +193,7 @@ def _platform(item: Reader) -> Platform:
 
 
 def _annotations(item: Reader) -> dict[str, str]:
-    if not item.has("annotations") or item.json("annotations") is None:
+    if not _says(item, "annotations"):
         return {}
     found = item.mapping("annotations")
     return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -100,6 +100,10 @@ class Reader:
             raise self.fault(key, "an object", found)
         return found
 
+    def below(self, key: str) -> "Reader":
+        """The object under a key."""
+        return self._below(key, self.json(key))
+
     def entries(self, key: str) -> Iterator[tuple[str, "Reader"]]:
         """Each (name, object) of an object of objects."""
         for name, item in self.mapping(key).items():

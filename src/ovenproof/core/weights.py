@@ -52,7 +52,7 @@ def big_groups(files: Sequence[LockedFile], limit: int) -> tuple[Group, ...]:
             subject=f"{alone[0][0].path} and {len(alone) - 1} more, each in a layer of its own",
             expected=f"{max(limit, 0)} layers of weights at most",
             got=len(alone) + len(runs),
-            hint="name fewer packages in `top` of the flavour's image.yaml",
+            hint="name fewer packages in `top` of the flavour's image.yaml, or a smaller base",
         )
     return tuple(Group(_title(run), run) for run in sorted([*alone, *runs]))
 
@@ -93,6 +93,17 @@ def layer_recipe(model_path: str, bodies: Sequence[tuple[str, Body]]) -> Recipe:
     """Files below the model's folder, as a layer."""
     folder = PurePosixPath(model_path).relative_to("/")
     return recipe(File(path=str(folder / path), body=body) for path, body in bodies)
+
+
+def layer_size(made_by: Action) -> int | None:
+    """The size of the layer that an action makes, where that is known without its bytes."""
+    sizes, folder = made_by.parameters.get("sizes"), made_by.parameters.get("folder")
+    if made_by.kind != KIND or not isinstance(sizes, dict) or not isinstance(folder, str):
+        return None
+    bodies = [
+        (path, LocalFile(Path(path), size)) for path, size in sizes.items() if type(size) is int
+    ]
+    return layer_recipe(folder, bodies).size
 
 
 def _title(files: tuple[LockedFile, ...]) -> str:

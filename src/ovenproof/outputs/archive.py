@@ -10,11 +10,11 @@ from pathlib import Path
 
 from ovenproof.core import tar
 from ovenproof.core.digest import Content, canonical_json
-from ovenproof.core.image import Image, Layer
+from ovenproof.core.image import MANIFEST_TYPE, Image, Layer
 from ovenproof.errors import BadFile, OvenproofError
 from ovenproof.events import Listener
 from ovenproof.outputs.interface import OpenLayer, Written, heard
-from ovenproof.outputs.layout import LAYOUT, index
+from ovenproof.outputs.layout_folder import LAYOUT, entry, index
 from ovenproof.outputs.place import elsewhere, writing
 from ovenproof.store.disk import sweep, write_file
 
@@ -80,7 +80,8 @@ def stream(
     )
     yield from _file("oci-layout", LAYOUT)
     tag = reference.rpartition(":")[2]
-    yield from _file("index.json", index(image, tag, full_name=_full_name(reference)))
+    listed = entry(image.digest, MANIFEST_TYPE, tag=tag, full_name=_full_name(reference))
+    yield from _file("index.json", index([listed]))
     yield from _file("manifest.json", legacy)
     yield _header("blobs/", tar.DIRECTORY)
     yield _header("blobs/sha256/", tar.DIRECTORY)

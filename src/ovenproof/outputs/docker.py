@@ -13,10 +13,11 @@ from typing import Any
 from docker.client import DockerClient
 from docker.errors import NotFound
 
+from ovenproof.core.base import ZSTD_TYPE
 from ovenproof.core.digest import Content
 from ovenproof.core.image import Image, Layer
 from ovenproof.engine import FAULTS
-from ovenproof.errors import ImageFailed, NoSpace, OvenproofError, TryAgain
+from ovenproof.errors import ImageFailed, MissingTool, NoSpace, OvenproofError, TryAgain
 from ovenproof.events import Listener, Noted
 from ovenproof.outputs.archive import stream, unique
 from ovenproof.outputs.interface import OpenLayer, Written
@@ -24,6 +25,8 @@ from ovenproof.outputs.interface import OpenLayer, Written
 LABEL = "org.ovenproof.entry"
 """Every image of ours carries it; only those are compared with a new one."""
 _CONTAINERD = "io.containerd.snapshotter"
+_UNPACKS_ZSTD = 23
+"""From this version on an engine unpacks zstd."""
 _MISSING = re.compile(
     r"no such file or directory|invalid diffID|content digest sha256:[0-9a-f]{64}: not found"
 )
@@ -41,7 +44,24 @@ class Docker:
         return self._needed(image)
 
     def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
-        return ()
+        if not any(layer.media_type == ZSTD_TYPE for layer in image.layers) or self._by_manifest:
+            return ()
+        zstd = [layer for layer in self.lacks(image) if layer.media_type == ZSTD_TYPE]
+        if not zstd:
+            return ()
+        version = str((self._ask(self.client.api.version) or {}).get("Version", ""))
+        major = version.partition(".")[0]
+        if major.isdecimal() and int(major) >= _UNPACKS_ZSTD:
+            return ()
+        return (
+            MissingTool(
+                "this Docker engine cannot unpack layers that zstd compressed",
+                subject=zstd[0].title,
+                expected=f"version {_UNPACKS_ZSTD} or later, or containerd's store",
+                got=f"version {version}",
+                hint="push the image to a registry, or choose a base of gzip layers",
+            ),
+        )
 
     def write(
         self, image: Image, reference: str, open_layer: OpenLayer, listener: Listener

@@ -28,10 +28,16 @@ class Written:
     """Bytes of layers that had to be written or sent."""
     use: str | None
     """The command that brings it into a Docker engine; None where it is in one already."""
+    reference: str | None = None
+    """What an engine asks for to get this very image; None where that is the catalogue's name."""
+    mounted: int = 0
+    """Bytes that another repository of the registry gave."""
+    there: int = 0
+    """Bytes that were there before."""
 
 
 class Output(Protocol):
-    """An OCI layout, an archive, a Docker engine."""
+    """An OCI layout, an archive, a Docker engine, a registry."""
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         """The layers whose bytes this output would ask for. Moves nothing."""

@@ -2,15 +2,18 @@
 
 import re
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
 
+from ovenproof.core.address import shown
 from ovenproof.core.digest import Digest
 from ovenproof.errors import BadCall
 
 DOCKER_HUB = "docker.io"
-_HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
-_HOST = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
-)
+HUB_SERVER = "registry-1.docker.io"
+HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", HUB_SERVER})
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_HOST = re.compile(rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::([0-9]{{1,5}}))?")
+_FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
@@ -24,6 +27,11 @@ class Repository:
     host: str
     """With its port, as a person writes it."""
     name: str
+
+    @property
+    def server(self) -> str:
+        """The host, and port, that answers for it."""
+        return HUB_SERVER if self.host == DOCKER_HUB else self.host
 
     def __str__(self) -> str:
         return f"{self.host}/{self.name}"
@@ -67,10 +75,10 @@ def parse(text: str, *, host: str | None = DOCKER_HUB) -> Reference:
     else:
         registry = host
     name, colon, tag = rest.partition(":")
-    registry = DOCKER_HUB if registry in _HUB_NAMES else registry
+    registry = DOCKER_HUB if registry in HUB_NAMES else registry
     if registry == DOCKER_HUB and "/" not in name:
         name = f"library/{name}"
-    if not _HOST.fullmatch(registry):
+    if not _is_host(registry):
         raise _fault(text, "a host, or HOST:PORT", registry)
     if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
         raise _fault(text, "a name of small letters, digits, `.`, `_`, `-` and `/`", name)
@@ -91,5 +99,21 @@ def parse_repository(text: str, *, host: str | None = None) -> Repository:
     return found.repository
 
 
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    if not match or not 0 < int(match[2] or "1") < 1 << 16:
+        return False
+    try:
+        if match[1].startswith("["):
+            IPv6Address(match[1][1:-1])
+        elif _FOUR_NUMBERS.fullmatch(match[1]):
+            IPv4Address(match[1])
+    except ValueError:
+        return False
+    return True
+
+
 def _fault(text: str, expected: str, got: str) -> BadCall:
-    return BadCall("this is no name of an image", subject=text, expected=expected, got=got)
+    return BadCall(
+        "this is no name of an image", subject=shown(text), expected=expected, got=shown(got)
+    )

@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content
-from ovenproof.core.layer import Recipe
+from ovenproof.core.layer import Recipe, Verbatim
 from ovenproof.errors import LockAgain, NoAccess, TryAgain, WrongBytes
 
 
@@ -54,7 +54,7 @@ class Openers:
 class Prepared:
     """A recipe whose bytes are within reach."""
 
-    recipe: Recipe
+    recipe: Recipe | Verbatim
     shelf: Shelf
 
 

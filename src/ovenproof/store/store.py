@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ovenproof.core import record
 from ovenproof.core.action import Outcome
-from ovenproof.core.digest import Content, Digest, Json, canonical_json
-from ovenproof.core.reader import Reader
-from ovenproof.errors import BadFile, NoAccess, TryAgain, WrongBytes
+from ovenproof.core.digest import Content, Digest
+from ovenproof.errors import NoAccess, TryAgain, WrongBytes
 from ovenproof.store.disk import (
     abandoned,
     claim,
@@ -30,7 +30,7 @@ from ovenproof.store.disk import (
 from ovenproof.store.shelf import Absent
 
 CHUNK = 1 << 20
-FOLDERS = ("actions", "blobs", "locks", "seen", "tmp")
+FOLDERS = ("actions", "blobs", "locks", "notes", "seen", "tmp")
 """What a store is made of. Nothing else is counted or removed, wherever its root is."""
 
 
@@ -123,14 +123,14 @@ class Store:
         except OSError:
             return None
         try:
-            return _read_outcome(key, text)
-        except (BadFile, ValueError):
+            return record.read(key, text)
+        except WrongBytes:
             return None
 
     def remember(self, key: Digest, outcome: Outcome) -> None:
         """Remember an outcome."""
         with self._writing():
-            write_file(self._actions / f"{key.hex}.json", [_outcome_text(key, outcome)])
+            write_file(self._actions / f"{key.hex}.json", [record.write(key, outcome)])
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -239,20 +239,3 @@ class Store:
                 got=error,
                 hint="run the same command again, and `invoke clean --all` when nothing runs",
             ) from error
-
-
-def _outcome_text(key: Digest, outcome: Outcome) -> bytes:
-    outputs: Json = {
-        name: {"digest": str(content.digest), "size": content.size}
-        for name, content in outcome.outputs.items()
-    }
-    body: dict[str, Json] = {"key": str(key), "outputs": outputs}
-    return canonical_json({**body, "check": str(Digest.of(canonical_json(body)))})
-
-
-def _read_outcome(key: Digest, text: bytes) -> Outcome:
-    top = Reader.parse(text, name=f"actions/{key.hex}.json")
-    outcome = Outcome({name: item.content() for name, item in top.entries("outputs")})
-    if text != _outcome_text(key, outcome):
-        raise ValueError("a damaged record")
-    return outcome

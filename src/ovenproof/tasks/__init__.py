@@ -5,7 +5,22 @@ What is heavy is imported inside the verbs, so that `invoke --list` answers at o
 
 from invoke import Collection, Program
 
-from ovenproof.tasks import build, check, clean, doctor, lock, plan, run, test
+from ovenproof.tasks import (
+    build,
+    check,
+    clean,
+    copy,
+    doctor,
+    lock,
+    matrix,
+    note,
+    plan,
+    push,
+    pushed,
+    run,
+    tag,
+    test,
+)
 from ovenproof.tasks import list as list_
 
 namespace = Collection()
@@ -13,11 +28,17 @@ for _task in (
     build.build,
     check.check,
     clean.clean,
+    copy.copy,
     doctor.doctor,
     list_.list_,
     lock.lock,
+    matrix.matrix,
+    note.note,
     plan.plan,
+    push.push,
+    pushed.pushed,
     run.run,
+    tag.tag,
     test.test,
 ):
     namespace.add_task(_task)

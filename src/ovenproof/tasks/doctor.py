@@ -10,7 +10,8 @@ from pathlib import Path
 from invoke import Context
 
 from ovenproof.errors import OvenproofError
-from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, say, verb
+from ovenproof.events import silent
+from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, refused, say, verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,31 @@ def _gpu() -> Finding:
     )
 
 
+def _outcomes() -> Finding:
+    from ovenproof.core.digest import Digest
+    from ovenproof.tasks.outcomes import FORMS, OUTCOMES, remote_outcomes
+
+    name, needed_for = "remote outcomes", "building what others have proven"
+    try:
+        remote = remote_outcomes(silent)
+        if remote is not None:
+            remote.ask(Digest.of(b""))
+    except (OvenproofError, OSError) as error:
+        fault = refused(error) if isinstance(error, OSError) else error
+        return Finding(
+            name=name,
+            fine=False,
+            needed_for=needed_for,
+            detail=f"set, but {fault.got or fault.what}",
+            hint=fault.hint or f"set {OUTCOMES} to {FORMS}",
+        )
+    if remote is None:
+        detail = f"{OUTCOMES} is not set"
+    else:
+        detail = f"{remote.name} answers, " + ("written too" if remote.writes else "only read")
+    return Finding(name=name, fine=True, needed_for=needed_for, detail=detail)
+
+
 def _program(name: str, needed_for: str, hint: str) -> Finding:
     place = shutil.which(name)
     return Finding(
@@ -146,6 +172,7 @@ _LOOKS: tuple[Callable[[], Finding], ...] = (
     _store,
     _packages,
     _debian,
+    _outcomes,
     _apt,
     _engine,
     _gpu,

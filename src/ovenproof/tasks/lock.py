@@ -50,13 +50,21 @@ def lock(
         resolver = Resolver(project=here, machine=place)
         for name in flavour:
             made = lock_flavour(here, place, here.flavour(name), upgrade=upgrade)
-            total = sum(content.size for content in made.layers.values())
-            result[name] = {"debs": len(made.debs), "wheels": len(made.wheels), "bytes": total}
+            if made.base:
+                layers = [layer.content for layer in made.base.layers]
+                inputs = f"{made.base.name} ({made.base.digest.short})"
+            else:
+                layers = [*made.layers.values()]
+                inputs = f"{len(made.debs)} Debian packages, {len(made.wheels)} wheels"
+            total = sum(content.size for content in layers)
+            result[name] = {
+                "debs": len(made.debs),
+                "wheels": len(made.wheels),
+                "base": str(made.base.digest) if made.base else None,
+                "bytes": total,
+            }
             if not json:
-                say(
-                    f"locked flavour {name}: {len(made.debs)} Debian packages,"
-                    f" {len(made.wheels)} wheels, {size(total)} in {len(made.layers)} layers"
-                )
+                say(f"locked flavour {name}: {inputs}, {size(total)} in {len(layers)} layers")
         for name in names:
             entry = here.catalogue().entry(name)
             files = here.flavour(entry.flavour)

@@ -1,25 +1,126 @@
-"""`--output`: which words mean which place."""
+"""`--output`: which words mean which place; and where a push goes."""
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ovenproof.errors import BadCall, MissingTool
+from ovenproof.errors import BadCall, BadFile, MissingTool
 
 if TYPE_CHECKING:
+    from ovenproof.core.catalogue import Catalogue
+    from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Output
+    from ovenproof.outputs.registry import Was
+    from ovenproof.project import Project
+    from ovenproof.registry.reference import Reference, Repository
 
 NAMED_BY = ("DOCKER_HOST", "DOCKER_CONTEXT")
-FORMS = "layout:DIR, archive:FILE, docker, or none"
+FORMS = "layout:DIR, archive:FILE, docker, registry:HOST/NAME[:TAG], or none"
+UPLOADS_AT_ONCE = 8
+
+Choice: TypeAlias = "Callable[[str], Output | None]"
+"""The name of an entry -> where its image goes."""
 
 
-def choose(text: str, root: Path) -> "Output | None":
-    """The output that the words mean; None for `none`. Raises BadCall or MissingTool.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagging:
+    """What a call says of the tags that it moves."""
+
+    untagged: bool = False
+    force: bool = False
+    was: "Was" = None
+
+
+def choose(text: str, here: "Project", gives: "Machine", names: Sequence[str]) -> Choice:
+    """The output that the words mean for some entries. Raises BadCall or MissingTool.
 
     Without words: the Docker engine if one answers, else a layout in the project's `dist/`, which
     is told. An engine that somebody named is meant: it has to answer.
     """
+    kind, _, place = text.partition(":")
+    if kind == "registry" and place:
+        return pushed_to(place, here.catalogue(), gives, names)
+    output = _local(text, here.root)
+    return lambda _name: output
+
+
+def pushed_to(
+    to: str,
+    catalogue: "Catalogue",
+    gives: "Machine",
+    names: Sequence[str],
+    tagging: Tagging | None = None,
+) -> Choice:
+    """Where `--to` sends the images of some entries: without it, to the catalogue's repository.
+
+    All of them share one sender, so that a layer that they share is asked for once.
+    """
+    from ovenproof.outputs.registry import Registry, Tag
+    from ovenproof.registry.send import Sender
+
+    terms = tagging or Tagging()
+    own = _repository(catalogue)
+    reference = _destination(to, names, terms) if to else None
+    repository = reference.repository if reference else own
+    if repository is None:
+        raise BadFile(
+            "the catalogue's repository is at no registry, so nothing can be pushed there",
+            subject=catalogue.repository,
+            where="models.yaml, `repository`",
+            expected="HOST/NAME, such as ghcr.io/you/models",
+            hint="write `repository: ghcr.io/you/models`, or say where: --to HOST/NAME",
+        )
+    registries = gives.registries()
+    sender = Sender(
+        registries.at(repository),
+        notes=gives.notes,
+        jobs=min(UPLOADS_AT_ONCE, 2 * gives.jobs),  # they wait for the network half of the time
+        at=registries.at,
+    )
+    homes = () if own is None or own == repository else (own,)
+
+    def output(name: str) -> "Output":
+        word = (reference.tag if reference else None) or name
+        tag = None if terms.untagged else Tag(name=word, was=terms.was, force=terms.force)
+        return Registry(sender, tag=tag, homes=homes)
+
+    return output
+
+
+def _destination(to: str, names: Sequence[str], terms: Tagging) -> "Reference":
+    from ovenproof.registry.reference import parse
+
+    found = parse(to, host=None)
+    if found.digest is not None:
+        raise BadCall(
+            "an image is pushed to a tag; its digest follows from what is in it",
+            subject=to,
+            hint=f"leave out `@{found.digest}`",
+        )
+    if found.tag is not None and len(names) > 1 and not terms.untagged:
+        raise BadCall(
+            "one tag names one image, and several models are to be pushed",
+            subject=to,
+            got=", ".join(names),
+            hint=f"leave out `:{found.tag}`: each entry's name is then its tag",
+        )
+    return found
+
+
+def _repository(catalogue: "Catalogue") -> "Repository | None":
+    """The catalogue's own, where it is at a registry."""
+    from ovenproof.registry.reference import parse_repository
+
+    try:
+        return parse_repository(catalogue.repository)
+    except BadCall:
+        return None
+
+
+def _local(text: str, root: Path) -> "Output | None":
     kind, _, place = text.partition(":")
     match kind:
         case "none" if not place:

@@ -1,17 +1,40 @@
 """`invoke plan`: what a build would do, before it does it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ovenproof.tasks.shell import answer, chosen, machine, project, say, verb
+from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.tasks.shell import answer, chosen, heard_by, machine, project, say, verb
 
 if TYPE_CHECKING:
     from ovenproof.build import Bake
     from ovenproof.core.digest import Digest
+    from ovenproof.core.image import Image, Layer
     from ovenproof.core.plan import Plan
+    from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Output
+    from ovenproof.project import Project
+    from ovenproof.tasks.outputs import Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """An entry's plan, and what an output says to it."""
+
+    bake: "Bake"
+    plan: "Plan"
+    verb: str = "write"
+    lacks: Mapping["Digest", int] = field(default_factory=dict)
+    """Layers whose bytes the output would ask for, and their sizes."""
+    mounts: Mapping["Digest", int] = field(default_factory=dict)
+    """Layers that another repository of the registry would give."""
+    tag: tuple[str, str] | None = None
+    """A registry's tag, and the digest that it names now, or `none`."""
+    refused: tuple[OvenproofError, ...] = ()
+    """Why the output cannot take the image."""
 
 
 @verb(
@@ -21,7 +44,7 @@ if TYPE_CHECKING:
     help={
         "model": "NAME of an entry to plan; may be given several times",
         "all": "plan every entry",
-        "output": "layout:DIR, archive:FILE, docker or none; as in build",
+        "output": "layout:DIR, archive:FILE, docker, registry:HOST/NAME[:TAG] or none; as in build",
         "locked": "refuse what is not locked yet",
         "json": "for machines",
     },
@@ -35,33 +58,72 @@ def plan(
     json: bool = False,
 ) -> None:
     """Show the layers of an image, what is known of them, and what a build would move."""
-    show(model, everything=all, output=output, locked=locked, as_json=json)
-
-
-def show(model: list[str], *, everything: bool, output: str, locked: bool, as_json: bool) -> None:
-    """What `plan` does, and `build --dry` too: weights are looked at, but nothing is locked."""
-    from ovenproof.build import prepare
     from ovenproof.tasks.outputs import choose
-    from ovenproof.tasks.screen import progress
 
     here = project(saves=False)
-    where = choose(output, here.root)
-    plans = []
-    with progress(quiet=as_json) as listener:
-        for name in chosen(here, model, everything):
-            bake = prepare(here, machine(listener), name, may_lock=not locked)
-            plans.append((bake, bake.plan()))
+    names = chosen(here, model, all)
+    gives = machine()
+    where = choose(output, here, gives, names)
+    tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
+
+
+def planned(
+    here: "Project",
+    gives: "Machine",
+    names: Sequence[str],
+    where: "Choice",
+    *,
+    locked: bool,
+    quiet: bool,
+) -> list[Prospect]:
+    """What `plan` finds out: weights are looked at, but nothing is locked, and nothing moves."""
+    from ovenproof.build import prepare
+    from ovenproof.tasks.screen import progress
+
+    with progress(quiet=quiet) as listener:
+        heard = heard_by(listener, gives)
+        bakes = [prepare(here, heard, name, may_lock=not locked) for name in names]
+        return [foreseen(bake, bake.plan(), where(bake.entry.name)) for bake in bakes]
+
+
+def foreseen(bake: "Bake", made: "Plan", where: "Output | None") -> Prospect:
+    """What an output says to a plan. Moves nothing."""
+    from ovenproof.outputs.registry import Registry
+
+    if where is None or made.image is None:
+        verb = "send" if isinstance(where, Registry) else "write"
+        return Prospect(bake=bake, plan=made, verb=verb)
+    refused = where.refuses(made.image)
+    if not isinstance(where, Registry):
+        lacks = _sizes(where.lacks(made.image))
+        return Prospect(bake=bake, plan=made, lacks=lacks, refused=refused)
+    found = where.foresee(made.image)
+    return Prospect(
+        bake=bake,
+        plan=made,
+        verb="send",
+        lacks=_sizes(found.lacks),
+        mounts=_sizes(found.mounts),
+        tag=(where.tag.name, str(found.tag or "none")) if where.tag else None,
+        refused=refused,
+    )
+
+
+def tell(prospects: Sequence[Prospect], *, as_json: bool) -> None:
+    """Show the plans; then raise what an output would refuse."""
     if as_json:
-        answer([as_values(bake, made, where) for bake, made in plans])
-        return
-    for bake, made in plans:
-        say(as_text(bake, made, where))
+        answer([as_values(found) for found in prospects])
+    else:
+        for found in prospects:
+            say(as_text(found))
+    raise_all(fault for found in prospects for fault in found.refused)
 
 
-def as_values(bake: "Bake", made: "Plan", where: "Output | None") -> dict[str, object]:
+def as_values(found: Prospect) -> dict[str, object]:
     """A plan for a machine."""
-    written = lacking(made, where)
-    supplies = made.to_fetch(frozenset(written))
+    bake, made = found.bake, found.plan
+    supplies = made.to_fetch(frozenset(found.lacks))
+    streams = made.to_stream(frozenset(found.lacks))
     return {
         "name": made.name,
         "image": bake.reference,
@@ -80,17 +142,21 @@ def as_values(bake: "Bake", made: "Plan", where: "Output | None") -> dict[str, o
             for planned in made.steps
         ],
         "fetch": {"bytes": sum(item.content.size for item in supplies), "files": len(supplies)},
+        "stream": {"bytes": sum(item.content.size for item in streams), "layers": len(streams)},
         "read": made.to_read,
-        "write": sum(written.values()) if made.image else None,
+        "write": sum(found.lacks.values()) if made.image else None,
+        "mount": sum(found.mounts.values()) if made.image else None,
+        "of": _total(made.image) if made.image else None,
+        "tag": {"name": found.tag[0], "names": found.tag[1]} if found.tag else None,
     }
 
 
-def as_text(bake: "Bake", made: "Plan", where: "Output | None") -> str:
+def as_text(found: Prospect) -> str:
     """A plan for a person."""
     from ovenproof.tasks.screen import size, table
 
-    written = lacking(made, where)
-    supplies = made.to_fetch(frozenset(written))
+    made = found.plan
+    supplies = made.to_fetch(frozenset(found.lacks))
     rows: list[tuple[str, ...]] = [("", "LAYER", "SIZE", "DIGEST", "STATE")]
     for number, planned in enumerate(made.steps, 1):
         layer = planned.layer
@@ -100,22 +166,50 @@ def as_text(bake: "Bake", made: "Plan", where: "Output | None") -> str:
                 planned.step.title,
                 size(layer.size) if layer else "?",
                 layer.digest.short if layer else "?",
-                "to hash" if layer is None else "to write" if layer.digest in written else "there",
+                _state(found, layer.digest) if layer else "to hash",
             )
         )
     lines = [
-        f"{bake.reference}  ({bake.model_lock.order})",
+        f"{found.bake.reference}  ({found.bake.model_lock.order})",
         table(rows, right=frozenset({0, 2})),
         f"fetch  {size(sum(item.content.size for item in supplies))} in {len(supplies)} files",
         f"read   {size(made.to_read)} to hash, in {len(made.to_run)} layers",
-        f"write  {size(sum(written.values())) if made.image else 'known once all is hashed'}",
-        f"image  {made.image.digest.digest if made.image else 'known once all is hashed'}",
+        f"{found.verb:<6} {_moves(found)}",
+        f"image  {made.image.digest.digest if made.image else _LATER}",
     ]
+    if found.tag is not None:
+        name, digest = found.tag
+        lines.append(f"tag    {name} names {'nothing yet' if digest == 'none' else digest}")
+    if base := found.bake.image_lock.base:
+        streams = made.to_stream(frozenset(found.lacks))
+        total = size(sum(item.content.size for item in streams))
+        lines.insert(3, f"stream {total} in {len(streams)} layers of {base.name}")
     return "\n".join(lines)
 
 
-def lacking(made: "Plan", where: "Output | None") -> Mapping["Digest", int]:
-    """The layers that an output would ask for: digest -> size."""
-    if where is None or made.image is None:
-        return {}
-    return {layer.content.digest: layer.content.size for layer in where.lacks(made.image)}
+_LATER = "known once all is hashed"
+
+
+def _moves(found: Prospect) -> str:
+    from ovenproof.tasks.screen import size
+
+    if found.plan.image is None:
+        return _LATER
+    mounted = sum(found.mounts.values())
+    text = f"{size(sum(found.lacks.values()))} of {size(_total(found.plan.image))}"
+    return f"{text}, {size(mounted)} to mount" if mounted else text
+
+
+def _state(found: Prospect, digest: "Digest") -> str:
+    if digest in found.mounts:
+        return "to mount"
+    return f"to {found.verb}" if digest in found.lacks else "there"
+
+
+def _sizes(layers: Sequence["Layer"]) -> dict["Digest", int]:
+    return {layer.content.digest: layer.content.size for layer in layers}
+
+
+def _total(image: "Image") -> int:
+    """What an output would ask for that has nothing."""
+    return sum({layer.content.digest: layer.content.size for layer in image.layers}.values())

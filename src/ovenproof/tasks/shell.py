@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
+from dataclasses import replace
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,19 @@ from ovenproof.events import Event, Listener, silent
 if TYPE_CHECKING:
     from ovenproof.machine import Machine
     from ovenproof.project import Project
+    from ovenproof.registry.client import Registries
 
 CACHE = "OVENPROOF_CACHE"
 DEBIAN_MIRROR = "OVENPROOF_DEBIAN_MIRROR"
+BASE_MIRROR = "OVENPROOF_BASE_URL"
 JOBS = "OVENPROOF_JOBS"
-INTERRUPTED, BROKEN_PIPE = 130, 141
-"""As a shell calls the end by SIGINT and by SIGPIPE."""
+INSECURE = "OVENPROOF_INSECURE_REGISTRIES"
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+"""As a shell calls the end by SIGINT, SIGPIPE and SIGTERM."""
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked us to end, by SIGTERM: as Ctrl-C does, but with another exit code."""
 
 
 def verb(*, dry: bool = False, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -55,7 +63,8 @@ def verb(*, dry: bool = False, **options: Any) -> Callable[[Callable[..., None]]
                     " the same command goes on from here",
                     file=sys.stderr,
                 )
-                raise Exit(code=INTERRUPTED) from error
+                ended = isinstance(error, Terminated)
+                raise Exit(code=TERMINATED if ended else INTERRUPTED) from error
             except BrokenPipeError as error:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise Exit(code=BROKEN_PIPE) from error
@@ -131,43 +140,71 @@ def jobs() -> int:
 def machine(listener: Listener = silent) -> "Machine":
     """What this machine gives to a build."""
     from ovenproof.machine import Machine
+    from ovenproof.store.notes import Notes
     from ovenproof.store.seen import Seen
     from ovenproof.store.store import Store
     from ovenproof.wheels.pip import Pip
 
     root = cache_folder()
-    store, seen = Store(root), Seen(root)
+    store, seen, notes = Store(root), Seen(root), Notes(root)
     with suppress(OSError):  # who may not tidy up may still build
         store.sweep()
         seen.sweep()
-    return Machine(
+        notes.sweep()
+    found = Machine(
         store=store,
         seen=seen,
+        notes=notes,
         pip=Pip(environment=os.environ),
         debian_mirror=os.environ.get(DEBIAN_MIRROR),
+        base_mirror=os.environ.get(BASE_MIRROR),
         jobs=jobs(),
-        listener=interruptible(listener),
+        listener=silent,
+        registries=cache(registries),
     )
+    return heard_by(listener, found)
+
+
+def heard_by(listener: Listener, machine: "Machine") -> "Machine":
+    """The same machine with another listener, who can stop it by Ctrl-C."""
+    from ovenproof.tasks.outcomes import remote_outcomes
+
+    heard = interruptible(listener)
+    return replace(machine, listener=heard, remote=remote_outcomes(heard))
+
+
+def registries() -> "Registries":
+    """The registries that this machine talks to, with the logins of the user who calls."""
+    from ovenproof.registry.client import Registries
+
+    return Registries(environment=os.environ, home=Path.home(), insecure=insecure_registries())
+
+
+def insecure_registries() -> frozenset[str]:
+    """The hosts that may be spoken to over plain http, besides this machine itself."""
+    found = os.environ.get(INSECURE, "").split(",")
+    return frozenset(name.strip() for name in found if name.strip())
 
 
 def interruptible(listener: Listener) -> Listener:
-    """The same listener; after Ctrl-C it stops whoever speaks to it, in whatever thread.
+    """The same listener; after Ctrl-C or SIGTERM it stops whoever speaks to it, in any thread.
 
     Otherwise a thread that hashes 60 GB would first come to its end.
     """
     stop = threading.Event()
 
-    def interrupt(_signal: int, _frame: object) -> None:
+    def interrupt(number: int, _frame: object) -> None:
         stop.set()
-        raise KeyboardInterrupt
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def hear(event: Event) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         listener(event)
 
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
     return hear
 
 

@@ -17,7 +17,10 @@ from ovenproof.tasks.shell import say
 PACKAGES: Mapping[str, str] = {
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",
+    "htpasswd": "apache2-utils",
     "iptables": "iptables",
+    "nginx": "nginx",
+    "openssl": "openssl",
     "skopeo": "skopeo",
     "umoci": "umoci",
 }
@@ -35,15 +38,15 @@ def ready() -> Iterator[dict[str, str]]:
         yield {**environment, SUITES: "system"}
 
 
-def install() -> None:
+def install(packages: Mapping[str, str] = PACKAGES) -> None:
     """Install the programs that are missing, through apt. Needs root only if any are."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = [package for name, package in PACKAGES.items() if not shutil.which(name, path=path)]
+    missing = [package for name, package in packages.items() if not shutil.which(name, path=path)]
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise MissingTool(
-            "the system suite needs programs that are not here",
+            "the suite needs programs that are not here",
             subject=" ".join(missing),
             got="no apt-get" if os.geteuid() == 0 else "not root, so nothing can be installed",
             hint=f"as root: apt-get install {' '.join(missing)}",
@@ -57,7 +60,7 @@ def install() -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MissingTool(
-                "apt could not install what the system suite needs",
+                "apt could not install what the suite needs",
                 subject=" ".join(command),
                 got=(done.stderr.strip() or done.stdout.strip())[-800:],
             )

@@ -61,7 +61,7 @@ def test(
                     reference,
                     subject(
                         entry,
-                        interpreter=flavour.python.interpreter,
+                        interpreter=flavour.interpreter,
                         needs_gpu=flavour.needs_gpu,
                     ),
                     environment=os.environ,

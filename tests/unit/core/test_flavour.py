@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ovenproof.core.flavour import Flavour, parse
+from ovenproof.core.flavour import Based, Built, Flavour, parse
 from ovenproof.errors import BadFile, Several
 
 GOOD = """\
@@ -34,8 +34,14 @@ def fault(text: str) -> BadFile:
     return caught.value
 
 
+def built(text: str) -> Built:
+    found = read(text)
+    assert isinstance(found, Built)
+    return found
+
+
 def test_a_flavour_is_read() -> None:
-    found = read(GOOD)
+    found = built(GOOD)
     assert found.debian.packages == ("python3.11",)
     assert found.python.interpreter == "/usr/bin/python3.11"
     assert found.python.site == "usr/local/lib/python3.11/dist-packages"
@@ -44,8 +50,8 @@ def test_a_flavour_is_read() -> None:
 
 
 def test_a_version_without_quotes_is_still_text() -> None:
-    assert read(GOOD.replace('"3.11"', "3.11")).python.version == "3.11"
-    assert read(GOOD.replace('"3.11"', "3.10")).python.version == "3.10"
+    assert built(GOOD.replace('"3.11"', "3.11")).python.version == "3.11"
+    assert built(GOOD.replace('"3.11"', "3.10")).python.version == "3.10"
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*/image.yaml")), ids=str)
@@ -110,3 +116,90 @@ def test_the_fingerprint_is_of_what_decides_the_packages() -> None:
     for old, new in (("bookworm", "trixie"), ("2.36", "2.35"), ("[python3.11]", "[dash]")):
         assert read(GOOD.replace(old, new)).fingerprint(["pins"]) != base
     assert read(GOOD).fingerprint(["other pins"]) != base
+
+
+BASED = """\
+description: vLLM's own image
+base:
+  image: vllm/vllm-openai:v0.33.0
+  options: vllm==0.33.0
+program: [/usr/bin/env, vllm, serve]
+needs_gpu: true
+shm_bytes: 1
+"""
+DIGEST = "sha256:" + "a" * 64
+
+
+def test_a_flavour_may_be_a_base_instead_of_packages() -> None:
+    found = read(BASED)
+    assert isinstance(found, Based)
+    assert found.base.image == "vllm/vllm-openai:v0.33.0"
+    assert found.base.vllm == ("vllm", "0.33.0")
+    assert found.interpreter == "/usr/bin/python3"
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["base:1", "127.0.0.1:5000/a/b:v1", f"ghcr.io/a/b@{DIGEST}", f"a/b:v1@{DIGEST}"],
+)
+def test_a_base_is_named_by_tag_or_digest(image: str) -> None:
+    found = read(BASED.replace("vllm/vllm-openai:v0.33.0", image))
+    assert isinstance(found, Based)
+    assert found.base.image == image
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("vllm/vllm-openai", "tag or digest"),
+        ("127.0.0.1:5000/vllm", "tag or digest"),
+        ("vllm/vllm-openai:", "a tag has at most 128"),
+        ("vllm/vllm-openai:-latest", "a tag has at most 128"),
+        ("vllm/vllm-openai:" + "v" * 129, "a tag has at most 128"),
+        ("vllm/vllm-openai@sha256:abc", "64 hex"),
+        ("vllm/vllm-openai@latest", "not a sha256 digest"),
+    ],
+)
+def test_a_base_that_nothing_pins_is_refused_with_its_line(image: str, says: str) -> None:
+    found = fault(BASED.replace("vllm/vllm-openai:v0.33.0", f'"{image}"'))
+    assert found.subject == "base.image"
+    assert "image.yaml:3:" in str(found.where)
+    assert says in str(found.expected) or says == "64 hex"
+
+
+def test_the_python_of_a_base_is_an_absolute_path() -> None:
+    assert fault(BASED.replace("  options:", "  python: python3\n  options:")).subject == (
+        "base.python"
+    )
+
+
+def test_options_name_one_version() -> None:
+    assert fault(BASED.replace("vllm==0.33.0", "vllm>=0.33")).subject == "base.options"
+
+
+def test_packages_and_a_base_do_not_go_together() -> None:
+    with pytest.raises(Several) as caught:
+        read(GOOD + BASED.partition("\n")[2].partition("program")[0])
+    faults = caught.value.faults
+    assert {found.subject for found in faults} == {"debian", "python"}
+    assert all("not both" in found.what for found in faults)
+
+
+def test_neither_packages_nor_a_base_is_told_as_a_choice() -> None:
+    with pytest.raises(Several) as caught:
+        read(
+            BASED.replace("base:\n  image: vllm/vllm-openai:v0.33.0\n  options: vllm==0.33.0\n", "")
+        )
+    assert {found.subject for found in caught.value.faults} == {"debian", "python"}
+    assert all("or else `base`" in found.what for found in caught.value.faults)
+
+
+def test_the_fingerprint_of_a_base_is_of_what_decides_its_lock() -> None:
+    base = read(BASED).fingerprint()
+    for old, new in (("own image", "image"), ("shm_bytes: 1", "shm_bytes: 2"), ("env, ", "")):
+        assert read(BASED.replace(old, new)).fingerprint() == base
+    python = BASED.replace("  options:", "  python: /opt/python\n  options:")
+    assert read(python).fingerprint() == base
+    for old, new in (("v0.33.0", "v0.34.0"), ("vllm==0.33.0", "vllm==0.34.0")):
+        assert read(BASED.replace(old, new)).fingerprint() != base
+    assert read("architecture: arm64\n" + BASED).fingerprint() != base

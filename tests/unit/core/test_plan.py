@@ -1,9 +1,12 @@
 """Plans: steps and knowledge in, a value out."""
 
+from dataclasses import replace
+
 from ovenproof.core.action import Action
+from ovenproof.core.base import GZIP_TYPE, BaseLayer
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.image import Layer, Settings, assemble
-from ovenproof.core.plan import Knowledge, Plan, Step, Supply, make
+from ovenproof.core.image import LAYER_TYPE, Layer, Settings, assemble
+from ovenproof.core.plan import Knowledge, Plan, Step, Supply, make, taken
 
 SETTINGS = Settings(
     entrypoint=("/run",), environment={}, labels={}, port=1, user="0", working_dir="/"
@@ -80,3 +83,31 @@ def test_a_digest_that_is_no_layer_of_the_plan_needs_nothing() -> None:
 def test_knowledge_of_other_actions_is_of_no_use() -> None:
     knowledge = Knowledge(layers={Digest.of(b"other"): layer_of(ROOT)}, held=frozenset())
     assert len(make("smol", STEPS, knowledge, SETTINGS).to_run) == 3
+
+
+def base_step(word: str, *, packed: bool = True) -> Step:
+    diff_id = Digest.of(f"{word} unpacked".encode())
+    content = Content.of(word.encode()) if packed else Content(diff_id, 9)
+    media_type = GZIP_TYPE if packed else LAYER_TYPE
+    layer = BaseLayer(content=content, media_type=media_type, diff_id=diff_id)
+    return replace(step(word), base=layer, homes=("kitchen.example/base",))
+
+
+def test_a_bases_layer_is_known_as_it_is_and_needs_no_proof() -> None:
+    steps = (base_step("root"), base_step("plain", packed=False))
+    made = make("smol", steps, Knowledge(layers=taken(steps), held=frozenset()), SETTINGS)
+    assert made.to_run == ()
+    assert made.to_fetch() == ()
+    assert made.image is not None
+    packed, plain = made.image.layers
+    assert (packed.media_type, packed.diff_id) == (GZIP_TYPE, Digest.of(b"root unpacked"))
+    assert (plain.media_type, plain.diff_id) == (LAYER_TYPE, plain.content.digest)
+    assert packed.homes == ("kitchen.example/base",)
+
+
+def test_what_an_output_lacks_of_a_base_streams_once() -> None:
+    steps = (base_step("root"), base_step("more"), base_step("root"))
+    made = make("smol", steps, Knowledge(layers=taken(steps), held=frozenset()), SETTINGS)
+    root = Content.of(b"root").digest
+    assert made.to_stream(frozenset()) == ()
+    assert [layer.content.digest for layer in made.to_stream(frozenset({root}))] == [root]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ovenproof.core.action import Action
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.lock import LockedFile
@@ -14,6 +15,7 @@ from ovenproof.core.weights import (
     action,
     big_groups,
     layer_recipe,
+    layer_size,
     pinned,
     small_group,
 )
@@ -121,3 +123,16 @@ def test_a_file_pinned_by_its_layer_is_a_proof_of_that_layer() -> None:
     assert pinned([file, CONFIG], "/model") == {
         action(group, "/model").key: Content(file.digest, size)
     }
+
+
+@pytest.mark.parametrize("files", [(CONFIG,), (EXACT,), (ALMOST, CONFIG), tuple(SHARDS)])
+def test_an_action_tells_the_size_of_its_layer_without_the_files(
+    files: tuple[LockedFile, ...],
+) -> None:
+    bodies = [(file.path, LocalFile(Path("/anywhere"), file.size)) for file in files]
+    made = layer_recipe("/srv/model", bodies)
+    assert layer_size(action(Group("t", files), "/srv/model")) == made.size
+
+
+def test_another_action_tells_no_size() -> None:
+    assert layer_size(Action(kind="wheels", version=1)) is None

@@ -11,6 +11,7 @@ import pytest
 
 from ovenproof.core.action import Action
 from ovenproof.core.digest import Content, Digest
+from ovenproof.core.layer import Recipe
 from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import BadFile, WrongBytes
 from ovenproof.store.stream import measure, read
@@ -117,7 +118,9 @@ def test_content_that_is_not_what_record_says_is_never_used(bake_wheel: BakeWhee
 def test_one_file_from_two_wheels_is_one_file(bake_wheel: BakeWheel) -> None:
     shared = {"shared/__init__.py": b""}
     both = [locked(bake_wheel(files=shared)), locked(bake_wheel("jam", files=shared))]
-    names = [entry.path for entry in prepare(both, place=Place()).recipe.entries]
+    made = prepare(both, place=Place()).recipe
+    assert isinstance(made, Recipe)
+    names = [entry.path for entry in made.entries]
     assert len([name for name in names if name.endswith("shared/__init__.py")]) == 1
     check_conflicts(both, place=Place())
 

@@ -1,0 +1,262 @@
+"""One repository of a registry: blobs and manifests, each checked byte for byte.
+
+A registry is believed nothing that can be checked: a size, a digest, what a tag names after it was
+moved.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import quote
+
+import httpx2
+
+from ovenproof.core.digest import Content, Digest
+from ovenproof.core.manifest import INDEX_TYPES, TYPES, Descriptor, Manifest, read
+from ovenproof.errors import OvenproofError, TryAgain, WrongBytes
+from ovenproof.registry import fetching
+from ovenproof.registry.limits import Limits, limits
+from ovenproof.registry.reference import Repository
+from ovenproof.registry.referrers import fallback_tag, listed, with_entry
+from ovenproof.registry.refusal import refused, where
+from ovenproof.registry.sending import Blob, Sending, Source, Uploaded
+from ovenproof.registry.transport import Call, Transport
+
+_ACCEPT = ", ".join(TYPES)
+_PAGES = 1000
+_NO_API = frozenset({400, 404, 405, 406, 501})
+
+
+class Remote:
+    """One repository of one registry. May be used by many threads at once."""
+
+    def __init__(self, transport: Transport, repository: Repository) -> None:
+        self.repository = repository
+        self.limits: Limits = limits(repository.host)
+        self._transport = transport
+
+    def has(self, content: Content) -> bool:
+        """Whether the repository has the blob. Another size there raises WrongBytes."""
+        response = self._ask("HEAD", f"blobs/{content.digest}")
+        if response.status_code == 404:
+            return False
+        self._expect(response, 200, f"the registry does not tell of blob {content.digest.short}")
+        size = response.headers.get("Content-Length", "")
+        named = _digest(response)
+        if (size.isdecimal() and int(size) != content.size) or named not in (None, content.digest):
+            raise WrongBytes(
+                "the registry has another blob under this digest",
+                subject=self.repository,
+                where=where(response.url),
+                expected=f"{content.digest}, {content.size} bytes",
+                got=f"{named or content.digest}, {size} bytes",
+            )
+        return True
+
+    def open(self, content: Content, offset: int = 0) -> Iterator[bytes]:
+        """The blob's bytes from an offset on; from 0, proven before the last of them is given.
+
+        From another offset they are not proven. Nobody is asked before the first is taken.
+        """
+        return fetching.read(self._transport, self.repository, content, offset)
+
+    def head(self, target: str) -> Digest | None:
+        """What a tag or a digest names now; None where it names nothing."""
+        response = self._ask("HEAD", f"manifests/{target}", {"Accept": _ACCEPT})
+        if response.status_code == 404:
+            return None
+        if response.status_code == 200:
+            found = _digest(response)
+            if found is not None:
+                self._same(target, found, response)
+                return found
+        elif response.status_code not in (405, 501):
+            self._expect(response, 200, f"the registry does not tell of {target}")
+        whole = self.manifest(target)
+        return whole.digest.digest if whole else None
+
+    def manifest(self, target: str) -> Manifest | None:
+        """A manifest or an index, byte for byte; None where the target names nothing.
+
+        Its bytes must be what the digest says: ours, or the one that the registry names with it.
+        """
+        response = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
+        if response.status_code == 404:
+            return None
+        self._expect(response, 200, f"the registry does not give {target}")
+        found = Digest.of(response.content)
+        self._same(target, found, response)
+        named = _digest(response)
+        if named not in (None, found):
+            raise self._lie("a manifest is not what the registry says of it", named, found)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        media_type = media_type if media_type in TYPES else ""
+        return read(response.content, media_type, name=f"{self.repository}, {target}")
+
+    def put_manifest(self, manifest: Manifest, target: str) -> None:
+        """Put a manifest under a tag or its digest; afterwards the target must name it."""
+        self._put(manifest, target)
+
+    def upload(
+        self,
+        blob: Blob,
+        *,
+        resume: str | None = None,
+        began: Callable[[str], None] = lambda _session: None,
+        heard: Callable[[int], None] = lambda _size: None,
+    ) -> Uploaded:
+        """Mount the blob, or send its bytes.
+
+        `began` is told each address at which the upload goes on: with it as `resume` another
+        process can go on with what this one has sent. An upload that is gone begins anew. `heard`
+        is told how many bytes go out.
+        """
+        return Sending(
+            transport=self._transport,
+            repository=self.repository,
+            limits=self.limits,
+            blob=blob,
+            began=began,
+            source=Source(blob, heard),
+        ).run(resume)
+
+    def cancel(self, session: str) -> None:
+        """Let an upload go; one that is gone is no fault."""
+        call = Call(method="DELETE", url=session, repository=self.repository, actions="pull,push")
+        response = self._transport.ask(call)
+        if response.status_code not in (200, 202, 204, 400, 404, 405, 410):
+            raise self._refused(response, "an upload could not be cancelled")
+
+    def tags(self) -> tuple[str, ...]:
+        """Every tag, sorted; none where nothing was ever pushed."""
+        found: set[str] = set()
+        for response in self._pages("tags/list?n=1000"):
+            if response.status_code == 404:
+                break
+            self._expect(response, 200, "the registry does not list its tags")
+            found |= set(_tags(response))
+        return tuple(sorted(found))
+
+    def referrers(self, subject: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
+        """What has `subject` as its subject: by the API, else by the fallback tag."""
+        query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
+        found: list[Descriptor] = []
+        for response in self._pages(f"referrers/{subject}{query}"):
+            if response.status_code in _NO_API or not _is_index(response):
+                index = self.manifest(fallback_tag(subject))
+                return listed(index, artifact_type) if index else ()
+            name = f"{self.repository}, referrers of {subject.short}"
+            found += listed(read(response.content, name=name), artifact_type)
+        return tuple(found)
+
+    def refer(self, manifest: Manifest) -> None:
+        """Put a manifest that has a subject, so that `referrers` finds it."""
+        if manifest.subject is None:
+            raise ValueError("it refers to nothing")
+        subject = manifest.subject.content.digest
+        response = self._put(manifest, str(manifest.digest.digest))
+        if response.headers.get("OCI-Subject", "").strip() == str(subject):
+            return
+        tag = fallback_tag(subject)
+        before = self.manifest(tag)
+        after = with_entry(before, manifest)
+        if before is None or before.data != after:
+            self._put(read(after, name=f"{self.repository}, {tag}"), tag)
+
+    def _put(self, manifest: Manifest, target: str) -> httpx2.Response:
+        digest = manifest.digest.digest
+        if ":" in target and target != str(digest):
+            raise ValueError(f"not the manifest's digest: {target}")
+        call = Call(
+            method="PUT",
+            url=self._url(f"manifests/{target}"),
+            repository=self.repository,
+            actions="pull,push",
+            headers={"Content-Type": manifest.media_type},
+            body=lambda: iter((manifest.data,)),
+            size=len(manifest.data),
+        )
+        response = self._transport.ask(call)
+        if response.status_code not in (200, 201, 202):
+            raise self._refused(response, f"the registry does not take the manifest {target}")
+        named = _digest(response)
+        if named not in (None, digest):
+            raise self._lie("the registry took another manifest than was sent", digest, named)
+        now = self.head(target)
+        if now != digest:
+            raise TryAgain(
+                f"the registry took a manifest, but {target} does not name it",
+                subject=self.repository,
+                expected=digest,
+                got=now or "nothing",
+                hint="try again; somebody else may push to the same name",
+            )
+        return response
+
+    def _ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        """Ask something that changes nothing."""
+        url = path if "://" in path else self._url(path)
+        call = Call(
+            method=method,
+            url=url,
+            repository=self.repository,
+            headers=headers or {},
+        )
+        return self._transport.ask(call)
+
+    def _pages(self, path: str) -> Iterator[httpx2.Response]:
+        """The pages of a list, as one names the next."""
+        for _page in range(_PAGES):
+            response = self._ask("GET", path)
+            yield response
+            following = response.links.get("next", {}).get("url")
+            if response.status_code != 200 or not following:
+                return
+            path = str(response.url.join(following))
+
+    def _url(self, path: str) -> str:
+        return f"{self._transport.base(self.repository)}/v2/{self.repository.name}/{path}"
+
+    def _expect(self, response: httpx2.Response, status: int, what: str) -> None:
+        if response.status_code != status:
+            raise self._refused(response, what)
+
+    def _refused(self, response: httpx2.Response, what: str) -> OvenproofError:
+        advice = self._transport.auth.advice(self.repository)
+        return refused(what, self.repository, response, advice=advice)
+
+    def _same(self, target: str, found: Digest, response: httpx2.Response) -> None:
+        if ":" in target and target != str(found):
+            raise self._lie("the registry gives another manifest than was asked for", target, found)
+
+    def _lie(self, what: str, expected: object, got: object) -> WrongBytes:
+        return WrongBytes(
+            what,
+            subject=self.repository,
+            expected=expected,
+            got=got,
+            hint="try again; if it stays, the registry, or something before it, is broken",
+        )
+
+
+def _digest(response: httpx2.Response) -> Digest | None:
+    """What the registry calls it; None where it says nothing that we understand."""
+    try:
+        return Digest.parse(response.headers.get("Docker-Content-Digest", "").strip())
+    except ValueError:
+        return None
+
+
+def _is_index(response: httpx2.Response) -> bool:
+    media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    return response.status_code == 200 and media_type in INDEX_TYPES
+
+
+def _tags(response: httpx2.Response) -> list[str]:
+    try:
+        found = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return []
+    names = found.get("tags") if isinstance(found, dict) else None
+    return [name for name in names or () if isinstance(name, str)]

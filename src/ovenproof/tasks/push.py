@@ -1,0 +1,123 @@
+"""`invoke push`: from models.yaml to a registry."""
+
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context
+
+from ovenproof.errors import BadCall, OvenproofError, raise_all
+from ovenproof.tasks.shell import answer, chosen, heard_by, is_dry, machine, project, say, verb
+
+if TYPE_CHECKING:
+    from ovenproof.outputs.registry import Was
+    from ovenproof.tasks.outputs import Tagging
+
+
+@verb(
+    name="push",
+    dry=True,
+    iterable=["model"],
+    help={
+        "model": "NAME of an entry to push; may be given several times",
+        "all": "push every entry",
+        "to": "HOST/NAME[:TAG]; without it the catalogue's repository,"
+        " and without a TAG the entry's name",
+        "untagged": "move no tag: the image has its digest alone",
+        "was": "DIGEST that the tag must name until it is moved, or `none`",
+        "force": "move the tag, whatever it names",
+        "locked": "refuse to lock what is not locked yet, and leave the locks as they are",
+        "json": "for machines",
+    },
+)
+def push(  # noqa: PLR0913, PLR0917  the words of a command line
+    context: Context,
+    model: list[str],
+    all: bool = False,  # noqa: A002
+    to: str = "",
+    untagged: bool = False,
+    was: str = "",
+    force: bool = False,
+    locked: bool = False,
+    json: bool = False,
+) -> None:
+    """Build images and push them. What the registry has does not move. With --dry: only plan."""
+    from ovenproof.build import prepare
+    from ovenproof.tasks.outputs import pushed_to
+    from ovenproof.tasks.screen import progress
+
+    terms = _terms(untagged=untagged, force=force, was=was)
+    here = project(saves=not is_dry(context))
+    names = chosen(here, model, all)
+    gives = machine()
+    where = pushed_to(to, here.catalogue(), gives, names, terms)
+    if is_dry(context):
+        from ovenproof.tasks.plan import planned, tell
+
+        tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
+        return
+    results: list[dict[str, Any]] = []
+    faults: list[OvenproofError] = []
+    for name in names:
+        with progress(quiet=json) as listener:
+            try:
+                bake = prepare(here, heard_by(listener, gives), name, may_lock=not locked)
+                image, written = bake.deliver(bake.plan(), where(name), save=not locked)
+            except OvenproofError as fault:
+                faults.append(fault)
+                continue
+        assert written is not None
+        found = {
+            "name": name,
+            "reference": written.reference,
+            "digest": str(image.digest.digest),
+            "size": image.size,
+            "layers": len(image.layers),
+            "sent": written.moved,
+            "mounted": written.mounted,
+            "there": written.there,
+            "place": written.place,
+            "run": bake.run_line(written),
+        }
+        results.append(found)
+        if not json:
+            say(_as_text(found))
+    if json:
+        answer(results)
+    raise_all(faults)
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    from ovenproof.tasks.screen import size
+
+    mounted = f", {size(found['mounted'])} mounted" if found["mounted"] else ""
+    return "\n".join(
+        (
+            f"image   {found['place']}",
+            f"digest  {found['digest']}",
+            f"size    {size(found['size'])} in {found['layers']} layers",
+            f"sent    {size(found['sent'])}{mounted}",
+            f"use     {found['run']}",
+        )
+    )
+
+
+def _terms(*, untagged: bool, force: bool, was: str) -> "Tagging":
+    from ovenproof.tasks.outputs import Tagging
+
+    if untagged and (force or was):
+        raise BadCall("`--untagged` moves no tag", hint="leave out `--force` and `--was`")
+    if force and was:
+        raise BadCall("`--force` and `--was` cannot go together", hint="keep one of them")
+    return Tagging(untagged=untagged, force=force, was=_was(was))
+
+
+def _was(text: str) -> "Was":
+    from ovenproof.core.digest import Digest
+
+    if text == "none":
+        return "none"
+    try:
+        return Digest.parse(text) if text else None
+    except ValueError:
+        raise BadCall(
+            "this is no digest", subject=f"--was {text}", expected="sha256:<64 hex digits>, or none"
+        ) from None
