@@ -4,7 +4,8 @@
 
 The peers are `docker build` + `docker push` and `buildah bud` + `buildah push`; the floor is curl,
 which uploads the same files to the same registry, their digests known. Also: a push that is killed
-at nine tenths and started again. What went over the wire is read from the loopback interface.
+at nine tenths, politely and not, and started again. What went over the wire is read from the
+loopback interface.
 """
 
 import argparse
@@ -46,7 +47,9 @@ def registry(root: Path) -> Iterator[str]:
         f"http: {{addr: '{address}'}}\nlog: {{level: error}}\n"
     )
     process = subprocess.Popen(
-        ["docker-registry", "serve", str(settings)], stderr=subprocess.DEVNULL
+        ["docker-registry", "serve", str(settings)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         while True:
@@ -148,7 +151,7 @@ def buildah_peer(bench: Bench, address: str) -> Run:
     return done
 
 
-def resumed(bench: Bench) -> tuple[int, int]:
+def resumed(bench: Bench, kill: signal.Signals) -> tuple[int, int]:
     """(all bytes, bytes over the wire in the second run) of a push that was killed at 90 %."""
     whole = sum(path.stat().st_size for path in bench.model.iterdir())
     with registry(bench.root) as address:
@@ -163,7 +166,7 @@ def resumed(bench: Bench) -> tuple[int, int]:
         while int(SENT.read_text()) - before < 0.9 * whole:
             assert process.poll() is None, "it was done before it could be killed"
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(kill)
         process.wait()
         time.sleep(1)  # for the registry to notice
         before = int(SENT.read_text())
@@ -207,11 +210,12 @@ def main() -> None:
             ("  written to disk", f"{written / 1e6:.2f} MB", "", "", ""),
             ("  peak memory", f"{peak / 1e6:.0f} MB", "", "", ""),
         ]  # fmt: skip
-        whole, again = resumed(bench)
-        rows.append(
-            ("killed at 90 %, started again", f"{again / GB:.2f} GB over the wire",
-             "all of it", f"{whole / GB:.2f} GB", f"{again / whole:.1%}"),
-        )  # fmt: skip
+        for kill in (signal.SIGTERM, signal.SIGKILL):
+            whole, again = resumed(bench, kill)
+            rows.append(
+                (f"{kill.name} at 90 %, started again", f"{again / GB:.2f} GB over the wire",
+                 "all of it", f"{whole / GB:.2f} GB", f"{again / whole:.1%}"),
+            )  # fmt: skip
         if not options.without_peers:
             mine = median(item.wall_s for item in first)
             (bench.model / "Dockerfile").write_text("FROM scratch\nCOPY . /model\n")

@@ -108,7 +108,9 @@ def test_an_interrupted_upload_is_ended_so_that_nothing_of_it_is_lost(
     assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
 
 
-@pytest.mark.parametrize("behaviour", [{"patch_unsupported": True}, {"requires_content_range": True}])
+@pytest.mark.parametrize(
+    "behaviour", [{"patch_unsupported": True}, {"requires_content_range": True}]
+)
 def test_an_interrupted_upload_that_must_say_its_size_is_cut(
     registry: FakeRegistry, remote: Remote, behaviour: dict[str, Any]
 ) -> None:
