@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from ovenproof.core.record import Outcomes
@@ -13,6 +14,31 @@ from ovenproof.wheels.pip import Pip
 
 if TYPE_CHECKING:
     from ovenproof.registry.client import Registries
+
+
+class SharedRegistries:
+    """The registries of a run: made when they are first asked for, by whichever thread, and once.
+
+    They have to be made late: with them an HTTP client is imported.
+    """
+
+    def __init__(self, make: "Callable[[], Registries]") -> None:
+        self._make = make
+        self._lock = Lock()
+        self._made: Registries | None = None
+
+    def __call__(self) -> "Registries":
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def close(self) -> None:
+        """Let the connections go, if there are any; who asks again gets others."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None:
+            made.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

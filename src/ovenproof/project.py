@@ -5,10 +5,13 @@ folder adds to them or overrides them.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeVar
 
+from ovenproof.bases import registry_base
 from ovenproof.core import catalogue, flavour
 from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.digest import Digest
@@ -19,6 +22,8 @@ from ovenproof.store.disk import alone, sweep, write_file, writing_to
 
 CATALOGUE = "models.yaml"
 LOCK = "models.lock"
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,8 @@ class Project:
         """The flavours that come with the package."""
         self.saves = saves
         """Whether locks are written; what only plans leaves every file as it is."""
+        self._read: dict[Path, tuple[str, Any]] = {}
+        """Each file's text, and what it means: parsed anew only where the text is another."""
 
     @classmethod
     def find(cls, start: Path, *, packaged: Path, saves: bool = True) -> "Project":
@@ -80,12 +87,12 @@ class Project:
 
     def catalogue(self) -> Catalogue:
         """`models.yaml`, read."""
-        return catalogue.parse(_text(self.root / CATALOGUE), name=CATALOGUE)
+        return self._parsed(self.root / CATALOGUE, catalogue.parse, CATALOGUE)
 
     def models_lock(self) -> ModelsLock:
         """`models.lock`, read; an empty one where there is none yet."""
         path = self.root / LOCK
-        return ModelsLock.parse(_text(path), name=LOCK) if path.exists() else ModelsLock()
+        return self._parsed(path, ModelsLock.parse, LOCK) if path.exists() else ModelsLock()
 
     def save_model(self, name: str, lock: ModelLock) -> None:
         """Put one entry's lock into `models.lock`; other entries stay as they are by then."""
@@ -106,7 +113,7 @@ class Project:
             folder = images / name
             path = folder / "image.yaml"
             if path.is_file():
-                found = flavour.parse(_text(path), name=f"images/{name}/image.yaml")
+                found = self._parsed(path, flavour.parse, f"images/{name}/image.yaml")
                 return FlavourFiles(
                     name=name,
                     folder=folder,
@@ -137,7 +144,11 @@ class Project:
         path = files.lock_path
         if not path.exists():
             return None
-        return ImageLock.parse(_text(path), name=f"images/{files.name}/image.lock")
+        name = f"images/{files.name}/image.lock"
+        lock = self._parsed(path, ImageLock.parse, name)
+        if lock.base is not None:
+            registry_base.check(lock.base, name)
+        return lock
 
     def save_image(self, files: FlavourFiles, lock: ImageLock) -> None:
         """Write a flavour's lock."""
@@ -155,6 +166,14 @@ class Project:
         """Whether a flavour's lock is this project's own to write."""
         own = self.saves and self.root in files.folder.parents
         return own and os.access(files.folder, os.W_OK)
+
+    def _parsed(self, path: Path, parse: Callable[..., Parsed], name: str) -> Parsed:
+        """What a file means. It is read each time: another process may have written it."""
+        text = _text(path)
+        if path not in self._read or self._read[path][0] != text:
+            self._read[path] = text, parse(text, name=name)
+        found: Parsed = self._read[path][1]
+        return found
 
     def _save(self, path: Path, text: str) -> None:
         if not self.saves:

@@ -29,6 +29,12 @@ CALLS = [
     (("push", "--all", "--to", "h:1/a:x y"), 2, "a tag of at most 128 letters"),
     (("push", "--all", "--to", f"h:1/a@sha256:{'0' * 64}"), 2, "leave out `@sha256:000"),
     (("push", "--all", "--to", "h:1/a", "--was", "it"), 2, "sha256:<64 hex digits>, or none"),
+    (("push", "--all", "--to", ""), 2, "`--to` names nothing"),
+    (("build", "--all", "--to", ""), 2, "`--to` names nothing"),
+    (("matrix", "--to", ""), 2, "this is no name of an image"),
+    (("push", "--all", "--to", "docker://h:1/a"), 2, "leave out `docker://`"),
+    (("push", "--all", "--locked", "--to", "h:1/a"), 4, "no entry is locked"),
+    (("note", ".", "--output", "no/note.md"), 2, "the folder to write to is not there"),
     (("push", "--all", "--untagged", "--was", "none"), 2, "`--untagged` moves no tag"),
     (("push", "--all", "--force", "--was", "none"), 2, "keep one of them"),
     (("build", "--all", "--locked"), 4, "hint: run `ovenproof lock --model tiny`"),
@@ -55,6 +61,24 @@ def test_a_wrong_call_is_told_and_does_nothing(
     assert done.out == ""
     assert "Traceback" not in done.err
     assert sorted(project.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (("push", "--all", "--to", "me:c4n4ry@h:1/a"), ""),
+        (("copy", "me:c4n4ry@h:1/a", "h:1/b"), ""),
+        (("copy", "h:1/a", "https://me:c4n4ry@h:1/b"), ""),
+        (("plan", "--all", "--output", "registry:me:c4n4ry@h:1/a"), ""),
+        (("build", "--all", "--output", "none"), "registry:me:c4n4ry@h:1/a"),
+    ],
+)
+def test_a_password_in_a_call_is_not_repeated(
+    project: Project, words: tuple[str, ...], setting: str
+) -> None:
+    done = project.run(*words, OVENPROOF_OUTCOMES=setting)
+    assert done.code == 2, done
+    assert "c4n4ry" not in done.err
 
 
 def test_a_setting_that_is_no_number_is_named(project: Project) -> None:

@@ -133,6 +133,71 @@ def test_what_is_there_does_not_move_again(
     assert not [asked for asked in registry.requests[before:] if "/blobs/" in asked.path]
 
 
+@pytest.mark.parametrize("api", [True, False])
+def test_a_copy_with_nothing_to_do_writes_nothing(
+    project: Project, registry: FakeRegistry, other: FakeRegistry, api: bool
+) -> None:
+    other.no_referrers = not api
+    signature = signed(registry, index(registry, "v1"))
+    words = ("copy", f"{registry.address}/a/b:v1", f"{other.address}/c/d", "--referrers")
+    assert project.run(*words).code == 0
+    before = len(other.requests)
+    assert project.run(*words).code == 0
+    methods = {asked.method for asked in other.requests[before:]}
+    assert methods <= {"GET", "HEAD"}
+    assert signature["digest"] in other.manifests["c/d"]
+
+
+def test_a_signature_that_is_there_but_that_nobody_finds_is_put_again(
+    project: Project, registry: FakeRegistry, other: FakeRegistry
+) -> None:
+    other.no_referrers = True
+    subject = image(registry, "v1")
+    signature = signed(registry, subject)
+    words = ("copy", f"{registry.address}/a/b:v1", f"{other.address}/c/d", "--referrers")
+    assert project.run(*words).code == 0
+    fallback = subject["digest"].replace(":", "-")
+    lost = other.tags["c/d"].pop(fallback)
+    assert project.run(*words).code == 0
+    assert other.tags["c/d"][fallback] == lost
+    assert signature["digest"] in other.manifests["c/d"]
+
+
+def signed(registry: FakeRegistry, subject: dict[str, Any]) -> dict[str, Any]:
+    """A signature of it, at the same registry."""
+    body = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "config": blob(registry, b"{}", "application/vnd.oci.empty.v1+json"),
+        "layers": [blob(registry, b"signed", "application/json")],
+        "subject": subject,
+    }
+    return manifest(registry, body)
+
+
+FOREIGN = ["../../../other/manifests/latest", "with space", "docker.io/library/x:1", "", "-v1", "ü"]
+
+
+@pytest.mark.parametrize("tag", FOREIGN)
+def test_a_tag_that_only_a_layout_can_have_goes_into_no_address(
+    project: Project, registry: FakeRegistry, other: FakeRegistry, tag: str
+) -> None:
+    top = image(registry, "v1")
+    project.run("copy", f"{registry.address}/a/b:v1", "layout:in")
+    path = project.root / "in" / "index.json"
+    listed = json.loads(path.read_text())
+    listed["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] = tag
+    path.write_text(json.dumps(listed))
+    for words in ((), ("--dry",)):
+        done = project.run(*words, "copy", "layout:in", f"{other.address}/me/img")
+        assert done.code == 2, done
+        assert f"hint: name one: {other.address}/me/img:TAG" in done.err
+    assert not other.requests
+    assert project.run("copy", "layout:in", f"{other.address}/me/img:v2").code == 0
+    assert other.tags["me/img"] == {"v2": top["digest"]}
+
+
 def test_within_one_registry_everything_is_mounted(
     project: Project, registry: FakeRegistry
 ) -> None:

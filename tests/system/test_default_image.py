@@ -12,7 +12,6 @@ from docker.client import DockerClient
 
 from ovenproof.core.lock import ImageLock, ModelsLock
 from ovenproof.store.store import Store
-from ovenproof.tasks.shell import cache_folder
 
 NAME = "smollm2-135m-chat"
 ROOT = Path(__file__).parents[2]
@@ -140,7 +139,7 @@ def unproven(project: Path) -> Path:
 
 
 @pytest.fixture
-def supplies_only(image: dict[str, Any], tmp_path: Path) -> Iterator[Path]:
+def supplies_only(filled_store: Store, tmp_path: Path) -> Iterator[Path]:
     """A store that has the supplies, under other inodes, and remembers nothing."""
     folder = tmp_path / "elsewhere" / "store"
     blobs = folder / "blobs" / "sha256"
@@ -152,9 +151,8 @@ def supplies_only(image: dict[str, Any], tmp_path: Path) -> Iterator[Path]:
     names = [wheel.content.digest.hex for wheel in lock.wheels]
     names += [deb.content.digest.hex for deb in lock.debs]
     names.append(str(origin["digest"]).removeprefix("sha256:"))
-    store = Store(cache_folder())
     for name in names:
-        shutil.copyfile(store.root / "blobs" / "sha256" / name, blobs / name)
+        shutil.copyfile(filled_store.root / "blobs" / "sha256" / name, blobs / name)
     yield folder
     shutil.rmtree(folder)
 

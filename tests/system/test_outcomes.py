@@ -156,7 +156,7 @@ def test_a_registry_keeps_outcomes_for_everybody(registry: str, tmp_path: Path) 
         one.remember(KEY, OUTCOME)
         assert one.recall(KEY) == OUTCOME
         assert heard == []
-        assert remote.tags() == (tag(KEY),)
+        assert remote.head(tag(KEY)) is not None
 
 
 def test_skopeo_reads_a_record_as_an_artifact(registry: str, tmp_path: Path) -> None:

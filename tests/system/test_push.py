@@ -112,10 +112,10 @@ def test_what_was_pushed_is_what_skopeo_and_umoci_find(
     assert (other.moved, other.mounted) == (0, written.moved)
 
 
-def test_after_an_upload_that_was_stopped_the_next_push_succeeds(
+def test_after_an_upload_that_was_stopped_the_next_push_sends_only_the_rest(
     there: Served, make_image: Callable[..., Any]
 ) -> None:
-    """This registry gives up an upload that was cut in a request; others go on where it was."""
+    """This registry gives up an upload that was cut in a request; so ours are ended, not cut."""
     whole = 33 << 20
     body = Literal(os.urandom(1 << 20) * 33)
     baked = make_image(recipe([File(path="model/one.safetensors", body=body)]))
@@ -130,7 +130,7 @@ def test_after_an_upload_that_was_stopped_the_next_push_succeeds(
     with pytest.raises(KeyboardInterrupt):
         there.push(baked, listener=impatient)
     written = there.push(baked)
-    assert 0 < written.moved <= baked.image.layers[0].content.size
+    assert 0 < written.moved < 0.12 * whole
     place = f"docker://{there.address}/a/models:1.0"
     found = sha256(skopeo("inspect", "--raw", *there.words, place))
     assert found == str(baked.image.digest.digest)
@@ -199,8 +199,6 @@ def test_the_default_image_is_pulled_by_its_digest_and_answers(
     docker_client: DockerClient,
 ) -> None:
     _, pushed = kitchen
-    repository, _, digest = pushed["reference"].partition("@")
-    docker_client.images.pull(repository, tag=digest)
     try:
         done = ovenproof("test", "--model", NAME, "--image", pushed["reference"], "--json")
         assert done.returncode == 0, done.stderr + done.stdout

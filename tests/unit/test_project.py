@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ovenproof.core.base import BaseLayer, LockedBase
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.flavour import Built
+from ovenproof.core.image import LAYER_TYPE
 from ovenproof.core.lock import ImageLock, LockedFile, ModelLock, ModelsLock
 from ovenproof.errors import BadFile, NoAccess
 from ovenproof.project import Project
@@ -51,6 +53,21 @@ def test_a_project_is_found_from_any_folder_below_it(project: Project, tmp_path:
     deep.mkdir(parents=True)
     assert Project.find(deep, packaged=tmp_path).root == project.root
     assert Project.find(project.root, packaged=tmp_path).root == project.root
+
+
+def test_a_file_is_parsed_again_only_when_its_text_is_another(project: Project) -> None:
+    project.save_model("one", MODEL)
+    before = project.models_lock()
+    assert project.models_lock() is before
+    other = Project(project.root, packaged=project.root)
+    other.save_model("two", MODEL)
+    assert set(project.models_lock().models) == {"one", "two"}
+    project.save_model("three", MODEL)
+    assert set(other.models_lock().models) == {"one", "two", "three"}
+    (project.root / "models.lock").write_text("{")
+    for _ in range(2):
+        with pytest.raises(BadFile):
+            project.models_lock()
 
 
 def test_without_a_catalogue_above_there_is_no_project(tmp_path: Path) -> None:
@@ -210,3 +227,64 @@ def test_a_lock_that_cannot_be_written_is_said_with_a_remedy(project: Project) -
     (project.root / "models.lock").mkdir()
     with pytest.raises((BadFile, NoAccess), match=r"models\.lock"):
         project.save_model("a", MODEL)
+
+
+ROOT = Content.of(b"root")
+BASE = LockedBase(
+    repository="docker.io/vllm/vllm-openai",
+    tag="v1",
+    digest=Digest.of(b"base"),
+    index=None,
+    environment={},
+    layers=(BaseLayer(content=ROOT, media_type=LAYER_TYPE, diff_id=ROOT.digest),),
+)
+
+
+@pytest.mark.parametrize("repository", ["", "vllm", "docker.io/UPPER", "docker.io/a:t", "a b/c"])
+def test_a_base_that_no_registry_can_have_is_a_fault_of_its_lock(
+    project: Project, repository: str
+) -> None:
+    files = project.flavour("own")
+    project.save_image(files, replace(IMAGE, base=BASE))
+    assert project.image_lock(files) == replace(IMAGE, base=BASE)
+    project.save_image(files, replace(IMAGE, base=replace(BASE, repository=repository)))
+    with pytest.raises(BadFile) as caught:
+        project.image_lock(files)
+    assert (caught.value.where, caught.value.subject) == (
+        "images/own/image.lock",
+        "base.repository",
+    )
+    assert caught.value.got == repr(repository)
+    assert "lock again" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "subject"),
+    [
+        ('"tag": "v1"', '"tag": "v1", "tags": 1', "base.tags"),
+        ('"size": 4', '"size": 4, "mediaType": "x"', "base.layers[0].mediaType"),
+        (
+            f'"diff_id": "{ROOT.digest}"',
+            f'"diff_id": "{MODEL.fingerprint}"',
+            "base.layers[0].diff_id",
+        ),
+    ],
+)
+def test_a_damaged_base_is_a_fault_of_its_lock(
+    project: Project, good: str, bad: str, subject: str
+) -> None:
+    files = project.flavour("own")
+    project.save_image(files, replace(IMAGE, base=BASE))
+    text = files.lock_path.read_text()
+    assert text.count(good) == 1
+    files.lock_path.write_text(text.replace(good, bad))
+    with pytest.raises(BadFile) as caught:
+        project.image_lock(files)
+    assert caught.value.subject == subject
+
+
+def test_a_base_has_a_layer(project: Project) -> None:
+    files = project.flavour("own")
+    project.save_image(files, replace(IMAGE, base=replace(BASE, layers=())))
+    with pytest.raises(BadFile, match="at least one layer"):
+        project.image_lock(files)

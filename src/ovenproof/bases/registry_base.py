@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from ovenproof.core.action import Action
+from ovenproof.core.address import without_login
 from ovenproof.core.base import LockedBase
 from ovenproof.core.digest import Content
 from ovenproof.core.image import MAX_LAYERS
 from ovenproof.core.manifest import Manifest
 from ovenproof.core.plan import Step
+from ovenproof.core.reader import RESTORE
 from ovenproof.errors import BadCall, BadFile
 from ovenproof.registry.reference import Repository, parse_repository
 from ovenproof.store.stream import CHUNK
@@ -58,9 +60,24 @@ def asked(repository: str, mirror: str | None) -> Repository:
     except BadCall as fault:
         raise BadCall(
             "the mirror of bases is not named as one",
-            subject=f"OVENPROOF_BASE_URL={place}",
+            subject=f"OVENPROOF_BASE_URL={without_login(place)}",
             expected="HOST[/PREFIX], such as mirror.example.com/hub",
             got=fault.got,
+        ) from fault
+
+
+def check(base: LockedBase, where: str) -> None:
+    """Raise BadFile where a lock, which is `where`, names a base that no registry can have."""
+    try:
+        parse_repository(base.repository)
+    except BadCall as fault:
+        raise BadFile(
+            "a value is not what it should be",
+            subject="base.repository",
+            where=where,
+            expected=fault.expected,
+            got=repr(without_login(base.repository)),
+            hint=RESTORE,
         ) from fault
 
 

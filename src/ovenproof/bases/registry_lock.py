@@ -63,7 +63,7 @@ def _reference(image: str, where: str) -> Reference:
     except BadCall as fault:
         raise BadFile(
             fault.what,
-            subject=image,
+            subject=fault.subject,
             where=f"{where}, base.image",
             expected=fault.expected,
             got=fault.got,

@@ -76,21 +76,30 @@ class LockedBase:
     @classmethod
     def read(cls, top: Reader) -> "LockedBase":
         """Read the section of a lock. Raises BadFile."""
+        top.only("repository", "tag", "digest", "index", "environment", "layers")
+        layers = tuple(_layer(item) for item in top.items("layers"))
+        if not layers:
+            raise top.fault("layers", "at least one layer", [])
         return cls(
             repository=top.text("repository"),
             tag=None if top.json("tag") is None else top.text("tag"),
             digest=top.digest("digest"),
             index=None if top.json("index") is None else top.digest("index"),
             environment={name: _text(top, name) for name in top.mapping("environment")},
-            layers=tuple(
-                BaseLayer(
-                    content=item.content(),
-                    media_type=item.choice("media_type", (LAYER_TYPE, GZIP_TYPE, ZSTD_TYPE)),
-                    diff_id=item.digest("diff_id"),
-                )
-                for item in top.items("layers")
-            ),
+            layers=layers,
         )
+
+
+def _layer(item: Reader) -> BaseLayer:
+    item.only("digest", "size", "media_type", "diff_id")
+    found = BaseLayer(
+        content=item.content(),
+        media_type=item.choice("media_type", (LAYER_TYPE, GZIP_TYPE, ZSTD_TYPE)),
+        diff_id=item.digest("diff_id"),
+    )
+    if found.media_type == LAYER_TYPE and found.diff_id != found.content.digest:
+        raise item.fault("diff_id", "the digest of a layer of plain tar", str(found.diff_id))
+    return found
 
 
 def _text(top: Reader, name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from ovenproof.core.address import without_login
 from ovenproof.core.digest import Digest, Json
 from ovenproof.core.document import Document, find, plain, read
 from ovenproof.core.lock import fingerprint
@@ -20,6 +21,8 @@ class _Strict(BaseModel):
 
 def _check_image(text: str) -> str:
     """Refuse a base that nothing pins. The rest of its name is for who asks the registry."""
+    if without_login(text) != text:
+        raise ValueError("not a sha256 digest after `@`; for a login there is `docker login`")
     name, at, digest = text.partition("@")
     _, colon, tag = name.rpartition("/")[2].partition(":")
     if at:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.errors import BadFile
 
-_RESTORE = "the file was written by a program: restore it, or delete it and lock again"
+RESTORE = "the file was written by a program: restore it, or delete it and lock again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Reader:
             )
         except (ValueError, RecursionError) as error:
             raise BadFile(
-                "this is not valid JSON", subject=name, got=str(error), hint=_RESTORE
+                "this is not valid JSON", subject=name, got=str(error), hint=RESTORE
             ) from error
         if not isinstance(value, dict):
             raise BadFile(
@@ -42,7 +42,7 @@ class Reader:
                 subject=name,
                 expected="an object",
                 got=type(value).__name__,
-                hint=_RESTORE,
+                hint=RESTORE,
             )
         return cls(value, name)
 
@@ -54,8 +54,13 @@ class Reader:
             where=self.name,
             expected=expected,
             got=repr(got),
-            hint=_RESTORE,
+            hint=RESTORE,
         )
+
+    def only(self, *known: str) -> None:
+        """Raise BadFile for a key that is none of these."""
+        for key in self.value.keys() - {*known}:
+            raise self.fault(key, "no such key", self.value[key])
 
     def has(self, key: str) -> bool:
         return key in self.value

@@ -1,6 +1,7 @@
 """Where a copy goes: a repository of a registry, or the folder of an OCI layout."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.manifest import Manifest
@@ -10,8 +11,8 @@ from ovenproof.outputs.copy import Graph
 from ovenproof.outputs.layout_folder import LayoutFolder, entry
 from ovenproof.outputs.place import elsewhere, writing
 from ovenproof.registry.client import Blob
-from ovenproof.registry.send import Sender, Sent, each
-from ovenproof.registry.tags import Guard, Was, move_tag
+from ovenproof.registry.send import Sender, Sent, each, tell_there
+from ovenproof.registry.tags import Guard, Was, look, move_tag
 
 _HINT = "free space, or choose another layout:DIR"
 
@@ -26,15 +27,16 @@ class ToRegistry:
         self._remote = sender.remote
         self._tag = tag
         self._was = was
-        self._guard = Guard(expected=None, force=force)
+        self._force = force
+        self._guard: Guard | None = None
 
     def begin(self, root: Manifest) -> Digest | None:
         if self._tag is None:
             return None
-        now = self._remote.head(self._tag)
-        self._guard = Guard.of(now, self._was, force=self._guard.force)
-        self._guard.check(f"{self._sender.repository}:{self._tag}", now, root.digest.digest)
-        return now
+        if self._guard is None:
+            wanted = root.digest.digest
+            self._guard = look(self._remote, self._tag, wanted, was=self._was, force=self._force)
+        return self._guard.seen
 
     def refuses(self, graph: Graph) -> tuple[OvenproofError, ...]:
         limits = self._remote.limits
@@ -74,14 +76,26 @@ class ToRegistry:
         return self._sender.send(blobs, listener)
 
     def put(self, manifest: Manifest) -> None:
+        digest = manifest.digest.digest
+        if self._remote.head(str(digest)) == digest and self._is_listed(manifest):
+            return
         if manifest.subject is not None:
             self._remote.refer(manifest)
         else:
-            self._remote.put_manifest(manifest, str(manifest.digest.digest))
+            self._remote.put_manifest(manifest, str(digest))
+
+    def _is_listed(self, manifest: Manifest) -> bool:
+        """Whether the registry says of it that it refers to its subject, if it has one."""
+        if manifest.subject is None:
+            return True
+        found = self._remote.referrers(manifest.subject.content.digest)
+        return any(item.content.digest == manifest.digest.digest for item in found)
 
     def finish(self, root: Manifest) -> None:
         if self._tag is not None:
+            assert self._guard is not None
             move_tag(self._remote, root, self._tag, self._guard)
+            self._guard = None
 
 
 class ToLayout:
@@ -100,16 +114,19 @@ class ToLayout:
         self._tag = tag
         self._jobs = jobs
         self._was = was
-        self._guard = Guard(expected=None, force=force)
+        self._force = force
+        self._guard: Guard | None = None
         self._referring: list[Manifest] = []
 
     def begin(self, root: Manifest) -> Digest | None:
         if self._tag is None:
             return None
-        now = self._folder.tagged(self._tag)
-        self._guard = Guard.of(now, self._was, force=self._guard.force)
-        self._guard.check(self._name, now, root.digest.digest)
-        return now
+        if self._guard is None:
+            name, now = f"layout:{self._folder.root}:{self._tag}", self._folder.tagged(self._tag)
+            guard = Guard(tag=name, seen=now, was=self._was, force=self._force)
+            guard.check(now, root.digest.digest)
+            self._guard = guard
+        return self._guard.seen
 
     def refuses(self, graph: Graph) -> tuple[OvenproofError, ...]:
         self._folder.entries()  # a folder that is no layout is told before anything moves
@@ -123,6 +140,7 @@ class ToLayout:
     def take(self, blobs: Sequence[Blob], listener: Listener) -> Sent:
         foreseen = self.foresee(blobs)
         lacking = [blob for blob in blobs if not self._folder.has(blob.content)]
+        tell_there(len(blobs) - len(lacking), len(blobs), listener)
         lacking.sort(key=lambda blob: (-blob.content.size, blob.content.digest))
 
         def write(blob: Blob) -> None:
@@ -145,15 +163,12 @@ class ToLayout:
         items = [entry(one.digest, one.media_type) for one in others]
         items.append(entry(root.digest, root.media_type, tag=self._tag))
         with writing(self._folder.root, hint=_HINT):
-            self._folder.enlist(
-                items,
-                self._tag,
-                allow=lambda now: self._guard.check(self._name, now, root.digest.digest),
-            )
+            self._folder.enlist(items, self._tag, allow=partial(self._allow, root))
+        self._guard = None
 
-    @property
-    def _name(self) -> str:
-        return f"layout:{self._folder.root}:{self._tag}"
+    def _allow(self, root: Manifest, now: Digest | None) -> None:
+        assert self._guard is not None
+        self._guard.check(now, root.digest.digest)
 
 
 def _heard(blob: Blob, listener: Listener) -> Iterator[bytes]:

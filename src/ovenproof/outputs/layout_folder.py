@@ -1,7 +1,7 @@
 """The folder of an OCI layout: the one reader and writer of its `index.json` and its blobs."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ovenproof.core import manifest as manifests
@@ -133,28 +133,36 @@ class LayoutFolder:
         with alone(self.root):
             if allow is not None and tag is not None:
                 allow(self.tagged(tag))
-            kept = [item for item in self.entries() if item not in items]
+            document = self._document()
+            kept = [item for item in _entries(document) if item not in items]
             if tag is not None:
                 kept = [item for item in kept if not _is_tagged(item, tag)]
-            write_file(self.root / "index.json", (index([*kept, *items]),))
+            write_file(self.root / "index.json", (index([*kept, *items], document),))
 
     def entries(self) -> list[Json]:
         """The index's own entries, whatever is in them; none where there is no layout yet."""
+        return _entries(self._document())
+
+    def _document(self) -> dict[str, Json]:
+        """The index as it lies here, nothing where there is no layout yet. Raises BadFile."""
         path = self.root / "index.json"
         if self.root.exists() and not self.root.is_dir():
             raise BadFile("the output is not a folder", subject=self.root)
         try:
             found = json.loads(path.read_bytes())
-            return list(found["manifests"])
+            canonical_json(found)  # it must be possible to write it again
+            if not isinstance(found["manifests"], list):
+                raise TypeError(f"manifests: {found['manifests']!r}")
         except (FileNotFoundError, NotADirectoryError):
-            return []
-        except (ValueError, KeyError, TypeError) as error:
+            return {}
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadFile(
                 "the layout's index cannot be read",
                 subject=path,
                 got=repr(error),
                 hint="delete the folder, or choose another one with --output layout:DIR",
             ) from error
+        return dict(found)
 
     @property
     def _blobs(self) -> Path:
@@ -178,9 +186,14 @@ class LayoutFolder:
                 yield chunk
 
 
-def index(items: Iterable[Json]) -> bytes:
-    """The `index.json` of a layout."""
-    return canonical_json({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list(items)})
+def index(items: Iterable[Json], others: Mapping[str, Json] | None = None) -> bytes:
+    """The `index.json` of a layout. Of `others` is kept what an index may say of itself."""
+    own: dict[str, Json] = {
+        "schemaVersion": 2,
+        "mediaType": INDEX_TYPE,
+        "manifests": list(items),
+    }
+    return canonical_json({**(others or {}), **own})
 
 
 def entry(
@@ -203,6 +216,11 @@ def entry(
 def tag_of(item: Descriptor) -> str | None:
     """The tag under which an index lists an image."""
     return item.annotations.get(REF_NAME)
+
+
+def _entries(document: Mapping[str, Json]) -> list[Json]:
+    found = document.get("manifests")
+    return [*found] if isinstance(found, list) else []
 
 
 def _is_tagged(item: Json, tag: str) -> bool:

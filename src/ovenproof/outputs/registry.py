@@ -5,24 +5,25 @@ is sent, and only after all of it is there the manifest is put: by its digest, t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import Image, Layer
 from ovenproof.core.manifest import read
-from ovenproof.errors import BadFile, LockAgain, OvenproofError
+from ovenproof.core.plan import Plan
+from ovenproof.core.weights import layer_size
+from ovenproof.errors import BadFile, OvenproofError
 from ovenproof.events import Listener, silent
 from ovenproof.outputs.interface import OpenLayer, Written
+from ovenproof.registry.limits import too_large
 from ovenproof.registry.reference import Reference, Repository, parse_repository
 from ovenproof.registry.send import Sender
+from ovenproof.registry.tags import Guard, Was, look, move_tag
 
 if TYPE_CHECKING:
     from ovenproof.registry.client import Blob
-
-Was: TypeAlias = "Digest | Literal['none'] | None"
-"""What a tag must name before it is moved; None: what it named when we began, whatever that was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +60,13 @@ class Registry:
         self._sender = sender
         self._remote = sender.remote
         self._homes = homes
-        self._known: Digest | Literal["none"] | None = tag.was if tag else None
-        """What the tag has to name until we move it; None until that is asked."""
-        self._now: Digest | None = None
-        self._asked = False
+        self._guard: Guard | None = None
+        """None until the tag is looked at."""
+
+    @property
+    def place(self) -> str:
+        """What an image is called there."""
+        return str(Reference(self.repository, self.tag.name if self.tag else None))
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         return self.foresee(image).lacks
@@ -82,19 +86,17 @@ class Registry:
             )
         if limits.blob is None:
             return tuple(faults)
-        for layer in self.lacks(image):
-            if layer.content.size > limits.blob:
-                faults.append(
-                    BadFile(
-                        f"the layer `{layer.title}` is larger than {limits.registry} takes",
-                        subject=self.repository,
-                        expected=f"{limits.blob} bytes at most ({limits.note})",
-                        got=f"{layer.content.size} bytes",
-                        hint="push to another registry with --to,"
-                        " or save the checkpoint in smaller files",
-                    )
-                )
-        return tuple(faults)
+        sizes = [(layer.title, layer.content.size) for layer in self.lacks(image)]
+        return (*faults, *too_large(limits, self.repository, sizes))
+
+    def foresees_too_large(self, plan: Plan) -> tuple[OvenproofError, ...]:
+        """The same of layers before they are proven, where their files' sizes tell theirs.
+
+        Nobody is asked: a registry that takes no such layer has none.
+        """
+        sizes = [(item.step.title, layer_size(item.step.action)) for item in plan.to_run]
+        known = [(title, size) for title, size in sizes if size is not None]
+        return too_large(self._remote.limits, self.repository, known)
 
     def foresee(self, image: Image) -> Foreseen:
         """Ask what the repository has, what another could give, and what the tag names."""
@@ -131,9 +133,10 @@ class Registry:
 
     def _begin(self, digest: Digest) -> Digest | None:
         """What the tag names before anything moves. Asked once."""
-        if self.tag is not None and not self._asked:
-            self._look(self.tag, digest)
-        return self._now
+        tag = self.tag
+        if tag is not None and self._guard is None:
+            self._guard = look(self._remote, tag.name, digest, was=tag.was, force=tag.force)
+        return self._guard.seen if self._guard else None
 
     def _name(self, image: Image) -> None:
         """Put the manifest, and then the tag: all blobs are there now."""
@@ -141,31 +144,10 @@ class Registry:
         manifest = read(image.manifest, name=str(digest))
         if self._remote.head(str(digest)) != digest:
             self._remote.put_manifest(manifest, str(digest))
-        # A registry has no put-if-unchanged, so we look right before we put.
-        if self.tag is not None and self._look(self.tag, digest) != digest:
-            self._remote.put_manifest(manifest, self.tag.name)
-            self._known = self._now = digest
-
-    def _look(self, tag: Tag, digest: Digest) -> Digest | None:
-        """What the tag names now: what it named before, or this very image, whoever did that.
-
-        Raises LockAgain where it is anything else and must not be moved by force.
-        """
-        now = self._now = self._remote.head(tag.name)
-        self._asked = True
-        if self._known is None:
-            self._known = now or "none"
-        if tag.force or now == digest or (now or "none") == self._known:
-            return now
-        expected = "no such tag" if self._known == "none" else str(self._known)
-        said = "--was" if tag.was else "when this began"
-        raise LockAgain(
-            "the tag names another image than it did, and was not moved",
-            subject=f"{self.repository}:{tag.name}",
-            expected=f"{expected} ({said})",
-            got=now or "no such tag",
-            hint="look at what it names now; --force moves it nevertheless",
-        )
+        if self.tag is not None:
+            assert self._guard is not None
+            move_tag(self._remote, manifest, self.tag.name, self._guard)
+            self._guard = replace(self._guard, seen=digest, was=None)
 
     def _homes_of(self, layer: Layer) -> tuple[Repository, ...]:
         return (*(parse_repository(home) for home in layer.homes), *self._homes)

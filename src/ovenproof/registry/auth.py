@@ -19,10 +19,17 @@ from typing import Literal, TypeAlias
 import httpx2
 
 from ovenproof.errors import MissingTool, NoAccess, OvenproofError, TryAgain
-from ovenproof.registry.challenge import Basic, Bearer, Challenge, parse
+from ovenproof.registry.challenge import (
+    Basic,
+    Bearer,
+    Challenge,
+    chosen,
+    foreign_scopes,
+    parse,
+)
 from ovenproof.registry.credentials import Finder, Login
 from ovenproof.registry.reference import Repository
-from ovenproof.registry.tokens import Need, Token, TokenService, advice, basic
+from ovenproof.registry.tokens import Allows, Need, TokenService, advice, basic
 
 Actions: TypeAlias = Literal["pull", "pull,push"]
 
@@ -30,6 +37,18 @@ WAITS_S = (0.5, 2.0)
 """Between one try to get a token and the next; so there are three."""
 _EARLY_S = 10.0
 """A token is renewed so long before its end: a request that starts now must get through."""
+
+
+@dataclass(slots=True)
+class _Given:
+    """A token, and what is known of it. Written by any thread: each field goes one way only."""
+
+    text: str = field(repr=False)
+    renew_at: float
+    handed: int = 0
+    """How many requests have got it."""
+    worked: bool = False
+    """Has the registry taken it, from anybody?"""
 
 
 @dataclass(slots=True)
@@ -41,14 +60,7 @@ class _Held:
     challenge: Challenge | None = None
     foreign: tuple[str, ...] = ()
     """Scopes that the registry wants, and that we would not have thought of. Learned once."""
-    token: Token | None = None
-    renew_at: float = 0.0
-    handed: int = 0
-    """How often the token was given out."""
-    refused: bool = False
-    """Was the last token thrown away because the registry refused it?"""
-    second: bool = False
-    """Does the token stand in for one that was refused?"""
+    token: _Given | None = None
     fetches: int = 0
     """How many fetches have ended, well or not."""
     fault: OvenproofError | None = None
@@ -58,7 +70,7 @@ class _Held:
 class Auth:
     """The headers for every registry. May be used by many threads at once.
 
-    `may_plain` says of a HOST[:PORT] whether it may be spoken to over plain http.
+    `allows` says where a registry may send us: not to plain http unless a person wants that.
     """
 
     def __init__(
@@ -66,24 +78,30 @@ class Auth:
         credentials: Finder,
         http: httpx2.Client,
         *,
-        may_plain: Callable[[str], bool],
+        allows: Allows,
         clock: Callable[[], float] = time.monotonic,
         waits_s: Sequence[float] = WAITS_S,
     ) -> None:
         self._credentials = credentials
-        self._service = TokenService(http=http, may_plain=may_plain, waits_s=waits_s)
+        self._service = TokenService(http=http, allows=allows, waits_s=waits_s)
         self._clock = clock
         self._lock = threading.Lock()
         self._hosts: dict[str, Challenge] = {}
         self._needs: dict[tuple[str, tuple[str, ...]], _Held] = {}
 
     def header(
-        self, repository: Repository, actions: Actions, *, also: Iterable[Repository] = ()
+        self,
+        repository: Repository,
+        actions: Actions,
+        *,
+        also: Iterable[Repository] = (),
+        own: bool = False,
     ) -> str | None:
         """The Authorization header as far as it is known; None before the registry has asked.
 
-        `also` is pulled from, too: to mount. A token about to end is renewed first. Raises
-        NoAccess where a login is refused, and TryAgain where nobody gives a token.
+        `also` is pulled from, too: to mount. A token about to end is renewed first; `own` asks for
+        one that nobody else gets. Raises NoAccess where a login is refused, and TryAgain where
+        nobody gives a token.
         """
         held = self._held(repository, actions, also)
         challenge = held.challenge or self._hosts.get(repository.host)
@@ -92,7 +110,20 @@ class Auth:
         login = self._login(repository, actions)
         if (straight := _straight(login, challenge)) or isinstance(challenge, Basic):
             return straight
-        return f"Bearer {self._token(held, challenge, repository, login)}"
+        return f"Bearer {self._token(held, challenge, repository, login, own=own)}"
+
+    def worked(
+        self,
+        repository: Repository,
+        actions: Actions,
+        used: str,
+        *,
+        also: Iterable[Repository] = (),
+    ) -> None:
+        """Learn that the registry has taken a header: refused later, its token has only ended."""
+        token = self._held(repository, actions, also).token
+        if token is not None and used == f"Bearer {token.text}":
+            token.worked = True
 
     def challenged(
         self,
@@ -102,24 +133,26 @@ class Auth:
         used: str | None,
         *,
         also: Iterable[Repository] = (),
+        own: bool = False,
     ) -> bool:
         """Learn from a 401. True: with the header that is known now, trying again may help.
 
-        `used` is the header that was refused. Only the registry itself is listened to, not whoever
-        it redirects to. What was refused right after it was made is not made again.
+        `used` is the header that was refused, `own` as in `header`. Only the registry
+        itself is listened to, not whoever it redirects to. What was refused right after it was
+        made is not made again.
         """
         if response.status_code != 401 or not self._is_own(repository, response.url):
             return False
         held = self._held(repository, actions, also)
         login = self._login(repository, actions)
         with held.lock:
-            asked = _chosen(parse(response.headers.get_list("WWW-Authenticate")), held.challenge)
+            asked = chosen(parse(response.headers.get_list("WWW-Authenticate")), held.challenge)
             if asked is not None:
                 held.challenge = self._hosts[repository.host] = asked
                 if (straight := _straight(login, asked)) or isinstance(asked, Basic):
                     helps = straight is not None and straight != used
                 else:
-                    helps = self._may_help(held, asked, used)
+                    helps = not own and self._may_help(held, asked, used)
                 if helps:
                     return True
         self._complain(repository)
@@ -149,12 +182,18 @@ class Auth:
 
     def _is_own(self, repository: Repository, url: httpx2.URL) -> bool:
         """Is this the registry, over a connection that it may be believed on?"""
-        if url.scheme == "http" and not self._service.may_plain(repository.host):
+        if not self._service.allows(url, repository):
             return False
         return url.origin == httpx2.URL(f"{url.scheme}://{repository.server}").origin
 
     def _token(
-        self, held: _Held, bearer: Bearer, repository: Repository, login: Login | None
+        self,
+        held: _Held,
+        bearer: Bearer,
+        repository: Repository,
+        login: Login | None,
+        *,
+        own: bool,
     ) -> str:
         """The token that is held, or a new one. Threads wait for one fetch, and share its fault.
 
@@ -166,15 +205,16 @@ class Auth:
             again = isinstance(held.fault, TryAgain) and held.fetches == fetches
             if held.fault is not None and not again:
                 raise held.fault
-            if held.token is None or self._clock() >= held.renew_at:
-                self._fetch(held, bearer, repository, login)
-            assert held.token is not None
-            held.handed += 1
+            if own:
+                return self._fetch(held, bearer, repository, login).text
+            if held.token is None or self._clock() >= held.token.renew_at:
+                held.token = self._fetch(held, bearer, repository, login)
+            held.token.handed += 1
             return held.token.text
 
     def _fetch(
         self, held: _Held, bearer: Bearer, repository: Repository, login: Login | None
-    ) -> None:
+    ) -> _Given:
         """Bring a new token. The time that this takes is taken off its life."""
         began = self._clock()
         need = Need(repository=repository, scopes=(*held.scopes, *held.foreign), login=login)
@@ -190,32 +230,28 @@ class Auth:
         finally:
             held.fetches += 1
         held.fault = None
-        held.token, held.handed = token, 0
-        held.renew_at = began + token.lasts_s - min(_EARLY_S, token.lasts_s / 4)
-        held.second, held.refused = held.refused, False
+        renew_at = began + token.lasts_s - min(_EARLY_S, token.lasts_s / 4)
+        return _Given(text=token.text, renew_at=renew_at)
 
     def _may_help(self, held: _Held, bearer: Bearer, used: str | None) -> bool:
-        """May a token that differs from the used one help? Throws away what is refused."""
-        foreign = _foreign(bearer.scope, held.scopes)
+        """May a token that differs from the used one help? Throws away what is refused.
+
+        A token that has worked has ended, and is renewed as often as that happens. One that has
+        not may still be on its way for others who will be taken, so that only what was given to
+        one request alone proves that there is no access. (A request is made a few times at most.)
+        """
+        foreign = foreign_scopes(bearer.scope, held.scopes)
         if foreign and not held.foreign:
             held.foreign = foreign
             held.token = None
             return True
         if held.token is None or used != f"Bearer {held.token.text}":
             return True
-        fresh = held.handed <= 1 and self._clock() < held.renew_at
-        if fresh or held.second:
+        token = held.token
+        if not token.worked and token.handed <= 1 and self._clock() < token.renew_at:
             return False
         held.token = None
-        held.refused = True
         return True
-
-
-def _chosen(challenges: Sequence[Challenge], before: Challenge | None) -> Challenge | None:
-    """The challenge to meet: a token rather than a password. What was met before stays its kind,
-    so that nobody can send us to and fro."""
-    fit = [item for item in challenges if before is None or type(item) is type(before)]
-    return next((item for item in fit if isinstance(item, Bearer)), fit[0] if fit else None)
 
 
 def _straight(login: Login | None, challenge: Challenge) -> str | None:
@@ -225,10 +261,3 @@ def _straight(login: Login | None, challenge: Challenge) -> str | None:
     if login.registry_token:
         return f"Bearer {login.registry_token}"
     return basic(login) if isinstance(challenge, Basic) and login.password else None
-
-
-def _foreign(scope: str, own: Sequence[str]) -> tuple[str, ...]:
-    """Scopes of a challenge that are about other things than ours."""
-    ours = {item.rpartition(":")[0] for item in own}
-    words = dict.fromkeys(scope.split())
-    return tuple(word for word in words if word.rpartition(":")[0] not in ours)

@@ -5,7 +5,7 @@ parameters: a word that an `=` follows is a parameter, any other begins the next
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,6 +43,20 @@ def parse(headers: Iterable[str]) -> tuple[Challenge, ...]:
     Other schemes are left out, and whatever stands behind a fault of a header.
     """
     return tuple(found for header in headers for found in _challenges(header))
+
+
+def chosen(challenges: Sequence[Challenge], before: Challenge | None) -> Challenge | None:
+    """The challenge to meet: a token rather than a password. What was met before stays its kind,
+    so that nobody can send us to and fro."""
+    fit = [item for item in challenges if before is None or type(item) is type(before)]
+    return next((item for item in fit if isinstance(item, Bearer)), fit[0] if fit else None)
+
+
+def foreign_scopes(scope: str, own: Sequence[str]) -> tuple[str, ...]:
+    """Scopes of a challenge that are about other things than ours."""
+    ours = {item.rpartition(":")[0] for item in own}
+    words = dict.fromkeys(scope.split())
+    return tuple(word for word in words if word.rpartition(":")[0] not in ours)
 
 
 def _challenges(header: str) -> Iterator[Challenge]:

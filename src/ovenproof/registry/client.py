@@ -13,8 +13,9 @@ from ovenproof.registry.auth import Auth
 from ovenproof.registry.credentials import Credentials
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.remote import Remote
+from ovenproof.registry.schemes import Schemes
 from ovenproof.registry.sending import Blob, Uploaded
-from ovenproof.registry.transport import Transport, may_plain
+from ovenproof.registry.transport import Transport
 
 __all__ = ["WAITS_S", "Blob", "Registries", "Remote", "Uploaded"]
 
@@ -45,19 +46,11 @@ class Registries:
             mounts={**direct, **dict(trust.mounts(environment, own, _CONNECTIONS))},
             headers={"User-Agent": "ovenproof"},
         )
+        schemes = Schemes(insecure=insecure, trusted=frozenset(trust.folders(own)))
         auth = Auth(
-            Credentials(environment, home),
-            self._http,
-            may_plain=lambda host: may_plain(host, insecure),
-            waits_s=waits_s,
+            Credentials(environment, home), self._http, allows=schemes.allows, waits_s=waits_s
         )
-        self._transport = Transport(
-            self._http,
-            auth,
-            insecure=insecure,
-            trusted=frozenset(trust.folders(own)),
-            waits_s=waits_s,
-        )
+        self._transport = Transport(self._http, auth, schemes, waits_s=waits_s)
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +66,10 @@ class Registries:
     def close(self) -> None:
         self._http.close()
 
-    def at(self, repository: Repository) -> "Remote":
-        """A repository of the registry that its host names; asks nobody."""
-        return Remote(self._transport, repository)
+    def at(self, repository: Repository, *, writes: bool = False) -> "Remote":
+        """A repository of the registry that its host names; asks nobody.
+
+        `writes`: it will be pushed to, and every question says so: a service may refuse to let us
+        read a repository that only a push would create.
+        """
+        return Remote(self._transport, repository, writes=writes)

@@ -9,7 +9,8 @@ from ovenproof.core.digest import Content
 from ovenproof.errors import WrongBytes
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.refusal import Unanswered, refused, where
-from ovenproof.registry.transport import Call, Transport
+from ovenproof.registry.transport import Transport
+from ovenproof.registry.wire import Call, whole
 from ovenproof.store.stream import checked
 
 _SPAN = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
@@ -36,9 +37,9 @@ class _Reading:
         """The bytes from an offset on; a broken connection goes on where it stopped."""
         at, attempt = offset, 0
         while at < self._content.size:
-            response: httpx2.Response | None = None
             try:
                 with self._transport.stream(self._call(at)) as response:
+                    found = response
                     if response.status_code in (200, 206):
                         for chunk in self._from(response, at):
                             at += len(chunk)
@@ -47,11 +48,11 @@ class _Reading:
                                 raise self._wrong(response, "more bytes")
                             yield chunk
                     else:
-                        response.read()
+                        found = whole(response, self._repository)
                 if at < self._content.size:
-                    self._go_on(response, at, attempt)
-            except Unanswered:
-                if not self._transport.wait(attempt):
+                    self._go_on(found, at, attempt)
+            except Unanswered as fault:
+                if not self._transport.wait(attempt, fault=fault):
                     raise
             attempt += 1
 

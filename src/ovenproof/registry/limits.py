@@ -4,8 +4,12 @@ The plan says beforehand what a registry would refuse; an upload is cut the way 
 it. Nothing here is a promise of theirs: each row says where it comes from.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+
+from ovenproof.errors import BadFile
+from ovenproof.registry.reference import Repository
 
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -93,3 +97,20 @@ def limits(host: str) -> Limits:
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             return found
     return replace(_UNKNOWN, registry=host)
+
+
+def too_large(
+    takes: Limits, repository: Repository, layers: Iterable[tuple[str, int]]
+) -> tuple[BadFile, ...]:
+    """A fault for each layer, by its title and size, that the registry does not take."""
+    return tuple(
+        BadFile(
+            f"the layer `{title}` is larger than {takes.registry} takes",
+            subject=repository,
+            expected=f"{takes.blob} bytes at most ({takes.note})",
+            got=f"{size} bytes",
+            hint="push to another registry with --to, or save the checkpoint in smaller files",
+        )
+        for title, size in layers
+        if takes.blob is not None and size > takes.blob
+    )

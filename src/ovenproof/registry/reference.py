@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
-from ovenproof.core.address import shown
+from ovenproof.core.address import shown, without_login
 from ovenproof.core.digest import Digest
 from ovenproof.errors import BadCall
 
@@ -17,6 +17,9 @@ _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_SCHEME = re.compile(r"[a-z+-]+://|registry:", re.IGNORECASE)
+_FOLDER = re.compile(r"\.{0,2}/|~|file:|(oci|oci-archive|dir|layout):(?!//)", re.IGNORECASE)
+"""What other programs, and ours elsewhere, write before a name, or before a folder."""
 _NAME_LIMIT = 255
 
 
@@ -82,7 +85,7 @@ def parse(text: str, *, host: str | None = DOCKER_HUB) -> Reference:
         raise _fault(text, "a host, or HOST:PORT", registry)
     if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
         raise _fault(text, "a name of small letters, digits, `.`, `_`, `-` and `/`", name)
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not is_tag(tag):
         raise _fault(text, "a tag of at most 128 letters, digits, `.`, `_` and `-`", tag)
     try:
         found = Digest.parse(digest) if at else None
@@ -97,6 +100,11 @@ def parse_repository(text: str, *, host: str | None = None) -> Repository:
     if found.tag or found.digest:
         raise _fault(text, "a repository, without a tag", found.target)
     return found.repository
+
+
+def is_tag(text: str) -> bool:
+    """Whether a registry can have a tag of this name; a layout's own may be any text."""
+    return _TAG.fullmatch(text) is not None
 
 
 def _is_host(text: str) -> bool:
@@ -114,6 +122,20 @@ def _is_host(text: str) -> bool:
 
 
 def _fault(text: str, expected: str, got: str) -> BadCall:
+    hidden = without_login(text)
+    if hidden != text:
+        got = "an `@` that no digest follows"
     return BadCall(
-        "this is no name of an image", subject=shown(text), expected=expected, got=shown(got)
+        "this is no name of an image",
+        subject=shown(hidden),
+        expected=expected,
+        got=shown(got),
+        hint=_hint(text),
     )
+
+
+def _hint(text: str) -> str | None:
+    if _FOLDER.match(text):
+        return "a folder is written `layout:DIR`, as `copy` and `build --output` take it"
+    found = _SCHEME.match(text)
+    return f"leave out `{found[0]}`" if found else None

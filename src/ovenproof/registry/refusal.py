@@ -12,18 +12,29 @@ from collections.abc import Iterator
 import httpx2
 
 from ovenproof.core.address import shown
-from ovenproof.errors import BadFile, NoAccess, OvenproofError, TryAgain, WrongBytes
+from ovenproof.errors import BadFile, LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes
 from ovenproof.registry.reference import Repository
 
 INSECURE = "OVENPROOF_INSECURE_REGISTRIES"
 _QUERY = re.compile(r"(https?://[^\s?\"']*)\?[^\s\"']*")
 _SECRET = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _LONGEST = 200
+_NOT_THE_CA = {
+    9: "look at this machine's clock: the certificate begins later",
+    10: "let the registry renew its certificate, and look at this machine's clock",
+    62: "call the registry by a name that its certificate has",
+    64: "call the registry by an address that its certificate has",
+}
+"""What OpenSSL calls faults of a certificate that another CA would not mend."""
 _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
 
 
 class Unanswered(TryAgain):
     """Nobody answered this time; the same request may succeed later."""
+
+
+class Absent(Unanswered):
+    """Nobody listens there, and nobody ever did: more often a wrong name than a fault."""
 
 
 def where(url: httpx2.URL | str) -> str:
@@ -73,6 +84,10 @@ def refused(
     anonymous = False
     if status == 429 or "TOOMANYREQUESTS" in names:
         kind, hint = TryAgain, _patience(response)
+    elif "MANIFEST_BLOB_UNKNOWN" in names or (
+        names & {"BLOB_UNKNOWN", "MANIFEST_UNKNOWN"} and _puts_manifest(response)
+    ):
+        kind, hint = TryAgain, "run the same again: what the registry no longer has is sent anew"
     elif status in {401, 403} or names & {"UNAUTHORIZED", "DENIED"}:
         hint = advice or f"log in: docker login {repository.host}"
         anonymous = hint.startswith("log in:")
@@ -85,8 +100,10 @@ def refused(
         )
     elif "DIGEST_INVALID" in names:
         kind, hint = WrongBytes, "try again; if it stays, something between here and there is bad"
-    elif names & {"MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"} and status == 400:
-        kind, hint = TryAgain, "run the same again: what the registry no longer has is sent anew"
+    elif "BLOB_UNKNOWN" in names:
+        kind, hint = LockAgain, "the registry no longer has it: push it again, or lock again"
+    elif status == 405:
+        hint = "the registry takes nothing now (maintenance?), or this is a mirror: push elsewhere"
     elif "NAME_UNKNOWN" in names or status == 404:
         hint = "look at the name; some registries want a repository to be created first"
     elif 300 <= status < 400:
@@ -95,10 +112,24 @@ def refused(
     return kind(what, subject=repository, where=where(response.url), got=got, hint=hint)
 
 
-def unreachable(error: Exception, repository: Repository, url: httpx2.URL) -> OvenproofError:
-    """The error for a request that got no answer: `Unanswered` where another try may help."""
+def unreachable(
+    error: Exception, repository: Repository, url: httpx2.URL, *, met: bool = True
+) -> OvenproofError:
+    """The error for a request that got no answer: `Unanswered` where another try may help.
+
+    `met`: it has answered before.
+    """
+    kind = Unanswered
     host = url.host if url.port is None else f"{url.host}:{url.port}"
     for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _NOT_THE_CA:
+            return NoAccess(
+                "the registry's certificate does not hold here",
+                subject=repository,
+                where=where(url),
+                got=cause.verify_message or cause.reason,
+                hint=_NOT_THE_CA[cause.verify_code],
+            )
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NoAccess(
                 "the registry cannot be trusted: its certificate is not one that is known here",
@@ -122,9 +153,11 @@ def unreachable(error: Exception, repository: Repository, url: httpx2.URL) -> Ov
                 subject=repository,
                 where=where(url),
                 got=cause.strerror or "the name is not known",
-                hint=f"look at the name: is `{host}` the registry's host?",
+                hint=f"go online, or look at the name: is `{host}` the registry's host?",
             )
-    return Unanswered(
+        if isinstance(cause, ConnectionRefusedError | socket.gaierror) and not met:
+            kind = Absent
+    return kind(
         "the registry does not answer",
         subject=repository,
         where=where(url),
@@ -142,6 +175,10 @@ def broken_trust(folder: object, error: Exception) -> BadFile:
         got=error,
         hint="mend the files, or take them away",
     )
+
+
+def _puts_manifest(response: httpx2.Response) -> bool:
+    return response.request.method == "PUT" and "/manifests/" in response.url.path
 
 
 def _patience(response: httpx2.Response) -> str:

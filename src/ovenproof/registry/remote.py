@@ -4,35 +4,43 @@ A registry is believed nothing that can be checked: a size, a digest, what a tag
 moved.
 """
 
-import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 import httpx2
 
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.manifest import INDEX_TYPES, TYPES, Descriptor, Manifest, read
-from ovenproof.errors import OvenproofError, TryAgain, WrongBytes
+from ovenproof.core.manifest import INDEX_TYPE, INDEX_TYPES, TYPES, Descriptor, Manifest, read
+from ovenproof.errors import BadCall, OvenproofError, TryAgain, WrongBytes
 from ovenproof.registry import fetching
+from ovenproof.registry.auth import Actions
 from ovenproof.registry.limits import Limits, limits
-from ovenproof.registry.reference import Repository
-from ovenproof.registry.referrers import fallback_tag, listed, with_entry
+from ovenproof.registry.reference import Repository, is_tag
+from ovenproof.registry.referrers import Listing, listed
 from ovenproof.registry.refusal import refused, where
 from ovenproof.registry.sending import Blob, Sending, Source, Uploaded
-from ovenproof.registry.transport import Call, Transport
+from ovenproof.registry.transport import Transport
+from ovenproof.registry.wire import Call
 
 _ACCEPT = ", ".join(TYPES)
 _PAGES = 1000
 _NO_API = frozenset({400, 404, 405, 406, 501})
+"""What is answered by who does not keep count of referrers. Anything else is a fault."""
 
 
 class Remote:
     """One repository of one registry. May be used by many threads at once."""
 
-    def __init__(self, transport: Transport, repository: Repository) -> None:
+    def __init__(
+        self, transport: Transport, repository: Repository, *, writes: bool = False
+    ) -> None:
+        """`writes`: it is asked with the rights that a push needs, whatever it is asked."""
         self.repository = repository
         self.limits: Limits = limits(repository.host)
         self._transport = transport
+        self._actions: Actions = "pull,push" if writes else "pull"
+        self._one_writer = threading.Lock()
 
     def has(self, content: Content) -> bool:
         """Whether the repository has the blob. Another size there raises WrongBytes."""
@@ -61,7 +69,7 @@ class Remote:
 
     def head(self, target: str) -> Digest | None:
         """What a tag or a digest names now; None where it names nothing."""
-        response = self._ask("HEAD", f"manifests/{target}", {"Accept": _ACCEPT})
+        response = self._ask("HEAD", _named(target), {"Accept": _ACCEPT})
         if response.status_code == 404:
             return None
         if response.status_code == 200:
@@ -79,7 +87,7 @@ class Remote:
 
         Its bytes must be what the digest says: ours, or the one that the registry names with it.
         """
-        response = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
+        response = self._ask("GET", _named(target), {"Accept": _ACCEPT})
         if response.status_code == 404:
             return None
         self._expect(response, 200, f"the registry does not give {target}")
@@ -95,6 +103,7 @@ class Remote:
     def put_manifest(self, manifest: Manifest, target: str) -> None:
         """Put a manifest under a tag or its digest; afterwards the target must name it."""
         self._put(manifest, target)
+        self._see(manifest, target)
 
     def upload(
         self,
@@ -126,26 +135,18 @@ class Remote:
         if response.status_code not in (200, 202, 204, 400, 404, 405, 410):
             raise self._refused(response, "an upload could not be cancelled")
 
-    def tags(self) -> tuple[str, ...]:
-        """Every tag, sorted; none where nothing was ever pushed."""
-        found: set[str] = set()
-        for response in self._pages("tags/list?n=1000"):
-            if response.status_code == 404:
-                break
-            self._expect(response, 200, "the registry does not list its tags")
-            found |= set(_tags(response))
-        return tuple(sorted(found))
-
     def referrers(self, subject: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """What has `subject` as its subject: by the API, else by the fallback tag."""
         query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
         found: list[Descriptor] = []
-        for response in self._pages(f"referrers/{subject}{query}"):
-            if response.status_code in _NO_API or not _is_index(response):
-                index = self.manifest(fallback_tag(subject))
+        for number, response in enumerate(self._pages(f"referrers/{subject}{query}")):
+            status = response.status_code
+            if number == 0 and (status in _NO_API or (status == 200 and not _is_index(response))):
+                index = self._listing(subject).read()
                 return listed(index, artifact_type) if index else ()
+            self._expect(response, 200, f"the registry does not tell who refers to {subject.short}")
             name = f"{self.repository}, referrers of {subject.short}"
-            found += listed(read(response.content, name=name), artifact_type)
+            found += listed(read(response.content, INDEX_TYPE, name=name), artifact_type)
         return tuple(found)
 
     def refer(self, manifest: Manifest) -> None:
@@ -153,14 +154,17 @@ class Remote:
         if manifest.subject is None:
             raise ValueError("it refers to nothing")
         subject = manifest.subject.content.digest
-        response = self._put(manifest, str(manifest.digest.digest))
-        if response.headers.get("OCI-Subject", "").strip() == str(subject):
-            return
-        tag = fallback_tag(subject)
-        before = self.manifest(tag)
-        after = with_entry(before, manifest)
-        if before is None or before.data != after:
-            self._put(read(after, name=f"{self.repository}, {tag}"), tag)
+        target = str(manifest.digest.digest)
+        response = self._put(manifest, target)
+        self._see(manifest, target)
+        if response.headers.get("OCI-Subject", "").strip() != str(subject):
+            with self._one_writer:
+                self._listing(subject).enter(manifest)
+
+    def _listing(self, subject: Digest) -> Listing:
+        return Listing(
+            repository=self.repository, subject=subject, get=self.manifest, put=self._put
+        )
 
     def _put(self, manifest: Manifest, target: str) -> httpx2.Response:
         digest = manifest.digest.digest
@@ -168,7 +172,7 @@ class Remote:
             raise ValueError(f"not the manifest's digest: {target}")
         call = Call(
             method="PUT",
-            url=self._url(f"manifests/{target}"),
+            url=self._url(_named(target)),
             repository=self.repository,
             actions="pull,push",
             headers={"Content-Type": manifest.media_type},
@@ -181,6 +185,11 @@ class Remote:
         named = _digest(response)
         if named not in (None, digest):
             raise self._lie("the registry took another manifest than was sent", digest, named)
+        return response
+
+    def _see(self, manifest: Manifest, target: str) -> None:
+        """Raise TryAgain unless the target names the manifest that was just put there."""
+        digest = manifest.digest.digest
         now = self.head(target)
         if now != digest:
             raise TryAgain(
@@ -190,7 +199,6 @@ class Remote:
                 got=now or "nothing",
                 hint="try again; somebody else may push to the same name",
             )
-        return response
 
     def _ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None
@@ -201,6 +209,7 @@ class Remote:
             method=method,
             url=url,
             repository=self.repository,
+            actions=self._actions,
             headers=headers or {},
         )
         return self._transport.ask(call)
@@ -214,6 +223,12 @@ class Remote:
             if response.status_code != 200 or not following:
                 return
             path = str(response.url.join(following))
+        raise WrongBytes(
+            "a list of the registry does not come to its end",
+            subject=self.repository,
+            where=where(path),
+            got=f"more than {_PAGES} pages",
+        )
 
     def _url(self, path: str) -> str:
         return f"{self._transport.base(self.repository)}/v2/{self.repository.name}/{path}"
@@ -240,6 +255,20 @@ class Remote:
         )
 
 
+def _named(target: str) -> str:
+    """The path of what a tag or a digest names; anything else may lead out of the repository."""
+    if not is_tag(target):
+        try:
+            Digest.parse(target)
+        except ValueError:
+            raise BadCall(
+                "this is neither a tag nor a digest",
+                subject=target,
+                expected="a tag of at most 128 letters, digits, `.`, `_` and `-`; or sha256:…",
+            ) from None
+    return f"manifests/{target}"
+
+
 def _digest(response: httpx2.Response) -> Digest | None:
     """What the registry calls it; None where it says nothing that we understand."""
     try:
@@ -251,12 +280,3 @@ def _digest(response: httpx2.Response) -> Digest | None:
 def _is_index(response: httpx2.Response) -> bool:
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     return response.status_code == 200 and media_type in INDEX_TYPES
-
-
-def _tags(response: httpx2.Response) -> list[str]:
-    try:
-        found = json.loads(response.content)
-    except (ValueError, RecursionError):
-        return []
-    names = found.get("tags") if isinstance(found, dict) else None
-    return [name for name in names or () if isinstance(name, str)]

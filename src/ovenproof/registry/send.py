@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ovenproof.core.digest import Content, Json
 from ovenproof.errors import OvenproofError, WrongBytes, raise_all
-from ovenproof.events import Advanced, Finished, Listener, Started
+from ovenproof.events import Advanced, Finished, Listener, Noted, Started
 from ovenproof.registry.reference import Repository
 from ovenproof.store.notes import Notes
 
@@ -105,7 +105,9 @@ class Sender:
             moved[blob.content] = self._bring(blob, listener)
 
         for content in there:
-            listener(Finished(name=unique[content].title, note="there"))
+            # A process may have been killed between the end of an upload and that of its note.
+            self._notes.forget(_UPLOAD, self._upload_key(content))
+        tell_there(len(there), len(unique), listener)
         missing = [blob for content, blob in unique.items() if content not in there]
         missing.sort(key=lambda blob: (-blob.content.size, blob.content.digest))
         each(bring, missing, self._jobs)
@@ -131,7 +133,7 @@ class Sender:
     def _bring(self, blob: "Blob", listener: Listener) -> "Uploaded":
         content, name = blob.content, blob.title
         blob = replace(blob, homes=self._homes(content, blob.homes))
-        key: Json = {**self._key(content), "repository": self.repository.name}
+        key = self._upload_key(content)
         listener(Started(name=name, total=content.size))
         with self._notes.alone(_UPLOAD, key) as alone:
             done = self._upload(blob, key if alone else None, listener)
@@ -152,18 +154,26 @@ class Sender:
             if key is not None:
                 self._notes.remember(_UPLOAD, key, session)
 
+        heard = 0
+
         def hear(size: int) -> None:
+            nonlocal heard
+            heard += size
             listener(Advanced(name=blob.title, size=size))
 
         session = None if key is None else self._notes.recall(_UPLOAD, key)
         resume = session if isinstance(session, str) else None
         try:
             done = self.remote.upload(blob, resume=resume, began=begin, heard=hear)
-        except WrongBytes:
-            # What another process sent was never proven: all of it is doubted, not only the rest.
-            self._drop(key)
-            if resume is None:
+        except OvenproofError as fault:
+            wrong = isinstance(fault, WrongBytes)
+            if wrong:
+                # What another process sent was never proven: all of it is doubted.
+                self._drop(key)
+            if resume is None or (heard and not wrong):
                 raise
+            # Nor is it known where its address leads by now: it shall not stand in our way.
+            self._notes.forget(_UPLOAD, key)
             try:
                 done = self.remote.upload(blob, began=begin, heard=hear)
             except WrongBytes:
@@ -197,8 +207,17 @@ class Sender:
         names = [self.repository.name, *(name for name in others if name != self.repository.name)]
         self._notes.remember(_HOMES, self._key(content), names[:HOMES_KEPT])
 
+    def _upload_key(self, content: Content) -> Json:
+        return {**self._key(content), "repository": self.repository.name}
+
     def _key(self, content: Content) -> dict[str, Json]:
         return {"registry": self.repository.host, "digest": str(content.digest)}
+
+
+def tell_there(count: int, of: int, listener: Listener) -> None:
+    """Say once how much of an image need not move."""
+    if count:
+        listener(Noted(text=f"{count} of {of} blobs are there already"))
 
 
 def each(work: Callable[[Item], None], items: Iterable[Item], jobs: int) -> None:

@@ -10,11 +10,11 @@ from urllib.parse import quote
 import httpx2
 
 from ovenproof.core.digest import Content
-from ovenproof.errors import OvenproofError, TryAgain, WrongBytes
+from ovenproof.errors import BadFile, MissingTool, NoAccess, OvenproofError, TryAgain, WrongBytes
 from ovenproof.registry.limits import Limits
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.refusal import Unanswered, code, refused
-from ovenproof.registry.transport import Call, Transport
+from ovenproof.registry.transport import Transport
 from ovenproof.registry.upload import Upload, with_digest
 from ovenproof.registry.upload_steps import (
     Answer,
@@ -31,6 +31,7 @@ from ovenproof.registry.upload_steps import (
     Result,
     Wrong,
 )
+from ovenproof.registry.wire import Call
 
 _BYTES = {"Content-Type": "application/octet-stream"}
 
@@ -110,6 +111,10 @@ class Sending:
             if machine.session is not None:
                 self.cancel(machine.session)
             raise
+        except OvenproofError as fault:
+            if not _is_spared(machine, asked, fault):
+                raise
+            machine.passed_over()
         else:
             self.response = response
             machine.answered(
@@ -197,7 +202,7 @@ class Sending:
 
     def _wait(self, attempt: int) -> None:
         """Wait before the next try, or raise what the last one met."""
-        if not self.transport.wait(attempt, self.response):
+        if not self.transport.wait(attempt, self.response, fault=self.fault):
             assert self.fault is not None
             raise self.fault
 
@@ -216,6 +221,21 @@ class Sending:
         else:
             advice = self.transport.auth.advice(self.repository)
             self.fault = refused(what, self.repository, self.response, advice=advice)
+
+
+def _is_spared(machine: Upload, asked: Request, fault: OvenproofError) -> bool:
+    """Whether an upload does as well without what we could not even ask.
+
+    A mount needs a token for two repositories, which not every service gives; a session that we
+    only heard of may lead anywhere by now.
+    """
+    match asked:
+        case Begin(Repository()):
+            return isinstance(fault, NoAccess | MissingTool | BadFile)
+        case Ask():
+            return machine.inherited
+        case _:
+            return isinstance(asked, Cancel)
 
 
 class Source:

@@ -22,42 +22,50 @@ class Guard:
     work begins, and again right before it moves.
     """
 
-    expected: Digest | None
-    """None: there was no such tag."""
+    tag: str
+    """As a person writes it, with its place."""
+    seen: Digest | None
+    """What it named when we began; None: there was no such tag."""
+    was: Was = None
     force: bool = False
 
-    @classmethod
-    def of(cls, now: Digest | None, was: Was, *, force: bool) -> "Guard":
-        """What was asked for; else what the tag names now."""
-        expected = now if was is None else None if was == "none" else was
-        return cls(expected=expected, force=force)
-
-    def check(self, tag: str, found: Digest | None, wanted: Digest) -> None:
+    def check(self, found: Digest | None, wanted: Digest) -> None:
         """Raise LockAgain unless the tag names what was expected, or already what is wanted."""
-        if self.force or found in (self.expected, wanted):
+        expected = self.seen if self.was is None else None if self.was == "none" else self.was
+        if self.force or found in (expected, wanted):
             return
+        said = "when this began" if self.was is None else "--was"
         raise LockAgain(
             "the tag names another image than it did, and was not moved",
-            subject=tag,
-            expected=self.expected or "no such tag",
+            subject=self.tag,
+            expected=f"{expected or 'no such tag'} ({said})",
             got=found or "no such tag",
             hint="look at what it names now; --force moves it nevertheless",
         )
+
+
+def look(remote: "Remote", tag: str, wanted: Digest, *, was: Was, force: bool) -> Guard:
+    """See what a tag names before anything moves. Raises LockAgain where it must not be moved."""
+    guard = Guard(tag=f"{remote.repository}:{tag}", seen=remote.head(tag), was=was, force=force)
+    guard.check(guard.seen, wanted)
+    return guard
 
 
 def move_tag(remote: "Remote", manifest: "Manifest", tag: str, guard: Guard) -> bool:
     """Let a tag name a manifest that the repository has. False where it does already."""
     wanted = manifest.digest.digest
     found = remote.head(tag)
-    guard.check(f"{remote.repository}:{tag}", found, wanted)
+    guard.check(found, wanted)
     if found == wanted:
         return False
     remote.put_manifest(manifest, tag)
     return True
 
 
-def parse_was(text: str) -> Was:
-    """Read `--was`: a digest, `none`, or nothing. Raises BadCall."""
+def parse_was(text: str, *, force: bool) -> Was:
+    """Read `--was`: a digest, `none`, or nothing. Raises BadCall, also where it meets `--force`."""
+    if text and force:
+        raise BadCall("`--force` and `--was` cannot go together", hint="keep one of them")
     if text == "none":
         return "none"
     try:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import httpx2
 
@@ -19,7 +20,10 @@ from ovenproof.errors import NoAccess, TryAgain
 from ovenproof.registry.challenge import Bearer
 from ovenproof.registry.credentials import Login
 from ovenproof.registry.reference import Repository
+from ovenproof.registry.waiting import LONGEST_WAIT_S, retry_after_s
 
+Allows: TypeAlias = Callable[[httpx2.URL, Repository], bool]
+"""Whether a registry may send us to an address: `Schemes.allows`."""
 _CLIENT_ID = "ovenproof"
 _DEFAULT_S = 60.0
 """How long a token lasts that does not say it."""
@@ -52,6 +56,11 @@ class Need:
 class _Unanswered(Exception):
     """The service is there, and has no answer now."""
 
+    def __init__(self, why: str, told_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.told_s = told_s
+        """How long it wants to be left alone."""
+
 
 class _Refused(Exception):
     """The service says no."""
@@ -82,14 +91,13 @@ class TokenService:
     """Whoever gives tokens, over one HTTP client. Holds nothing between two calls."""
 
     http: httpx2.Client
-    may_plain: Callable[[str], bool]
-    """Whether a HOST[:PORT] may be spoken to over plain http."""
+    allows: Allows
     waits_s: Sequence[float]
 
     def fetch(self, bearer: Bearer, need: Need) -> Token:
         """A new token. Raises NoAccess where it is refused, TryAgain where nobody answers."""
         realm = _parsed(bearer.realm)
-        if realm is None or not self._allowed(realm):
+        if realm is None or not self.allows(realm, need.repository):
             raise NoAccess(
                 "a registry names a token service that is not safe to ask",
                 subject=need.repository,
@@ -109,27 +117,34 @@ class TokenService:
                         raise
             url = _with_query(realm, bearer.service, need.scopes)
             header = basic(login) if login is not None and login.password else None
-            return self._tried(realm, need, lambda: self._get(url, header))
+            return self._tried(realm, need, lambda: self._get(url, header, need))
         except _Refused as refused:
             raise _no_access(realm, need, str(refused)) from None
 
     def _tried(self, realm: httpx2.URL, need: Need, ask: Callable[[], Token]) -> Token:
-        why = ""
-        for wait_s in (0.0, *self.waits_s):
-            time.sleep(wait_s)
+        why, hint = "", "try again, and look at the registry's status page if it stays so"
+        for longest_s in (*self.waits_s, None):
+            told_s = 0.0
             try:
                 return ask()
-            except (_Unanswered, httpx2.HTTPError) as error:
+            except _Unanswered as error:
+                why, told_s = str(error), error.told_s
+            except httpx2.HTTPError as error:
                 why = str(error) or type(error).__name__
+            if told_s > LONGEST_WAIT_S:
+                hint = f"try in {told_s:.0f} s: it asks to be left alone so long"
+                break
+            if longest_s is not None:
+                time.sleep(max(longest_s, told_s))
         raise TryAgain(
             "a registry's token service does not answer as it should",
             subject=need.repository,
             where=_where(str(realm)),
             got=why,
-            hint="try again, and look at the registry's status page if it stays so",
+            hint=hint,
         )
 
-    def _get(self, url: httpx2.URL, header: str | None) -> Token:
+    def _get(self, url: httpx2.URL, header: str | None, need: Need) -> Token:
         """Ask as the distribution specification says; another origin is not told the login."""
         for _ in range(_REDIRECTS):
             headers = {"Accept": "application/json"}
@@ -139,7 +154,7 @@ class TokenService:
                 if response.status_code not in _REDIRECTED:
                     return _token(response)
                 target = _target(url, response)
-            if target is None or not self._allowed(target):
+            if target is None or not self.allows(target, need.repository):
                 raise _Refused("a redirect to an address that is not safe to ask")
             if target.origin != url.origin:
                 header = None
@@ -161,11 +176,6 @@ class TokenService:
                 raise _Refused("a redirect that an identity token may not follow")
             url = target
         raise _Refused(f"more than {_REDIRECTS} redirects")
-
-    def _allowed(self, url: httpx2.URL) -> bool:
-        if url.scheme == "http":
-            return self.may_plain(url.netloc.decode())
-        return url.scheme == "https" and bool(url.host)
 
 
 def _parsed(text: str) -> httpx2.URL | None:
@@ -210,7 +220,7 @@ def _token(response: httpx2.Response) -> Token:
     """The token of an answer. Raises _Refused and _Unanswered, which show nothing of it."""
     code = response.status_code
     if code in _AGAIN or code >= 500:
-        raise _Unanswered(f"HTTP status {code}")
+        raise _Unanswered(f"HTTP status {code}", retry_after_s(response))
     if code != 200:
         raise _Refused(f"HTTP status {code}", code)
     data = b""

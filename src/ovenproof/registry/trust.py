@@ -49,29 +49,39 @@ def folders(below: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
 
 
 class Trusting(httpx2.BaseTransport):
-    """Connections to a host with certificates of its own; they are read when it is first asked."""
+    """Connections to HOST[:PORT] with certificates of its own, read when it is first asked.
+
+    They are for that port only, which a client's pattern cannot say of https's own: at another
+    port of the host is somebody else, who shall not be told who we are.
+    """
 
     def __init__(
-        self, environment: Mapping[str, str], own: Sequence[Path], limits: httpx2.Limits
+        self,
+        environment: Mapping[str, str],
+        host: str,
+        own: Sequence[Path],
+        limits: httpx2.Limits,
     ) -> None:
         self._environment = environment
+        self._port = httpx2.URL(f"https://{host}").port
         self._own = tuple(own)
         self._limits = limits
         self._lock = threading.Lock()
-        self._inner: httpx2.HTTPTransport | None = None
+        self._inner: dict[bool, httpx2.HTTPTransport] = {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        meant = request.url.port == self._port
         with self._lock:
-            if self._inner is None:
+            if meant not in self._inner:
                 context = machine_trust(self._environment)
-                for folder in self._own:
+                for folder in self._own if meant else ():
                     add(context, folder)
-                self._inner = httpx2.HTTPTransport(verify=context, limits=self._limits)
-        return self._inner.handle_request(request)
+                self._inner[meant] = httpx2.HTTPTransport(verify=context, limits=self._limits)
+        return self._inner[meant].handle_request(request)
 
     def close(self) -> None:
-        if self._inner is not None:
-            self._inner.close()
+        for inner in self._inner.values():
+            inner.close()
 
 
 def add(context: ssl.SSLContext, folder: Path) -> None:
@@ -90,7 +100,7 @@ def mounts(
 ) -> Iterator[tuple[str, httpx2.BaseTransport]]:
     """What to give to an httpx2 client: (pattern, transport) for each host with its own."""
     for host, own in sorted(folders(below).items()):
-        yield f"https://{host}", Trusting(environment, own, limits)
+        yield f"https://{host}", Trusting(environment, host, own, limits)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -63,6 +63,8 @@ class Upload:
         self._best = 0
         self._end = content.size
         """What the session can hold at most, if the registry counts right."""
+        self.inherited = session is not None
+        """Do we know the session by hearsay only? Then nothing hangs on it."""
         self._pieced = session is not None
         """Did the session's bytes come in several tries? Then they may have been joined wrongly."""
         self._misplaced: int | None = None
@@ -86,7 +88,10 @@ class Upload:
                 self._after_patch(answer, patch)
             case Put() as put:
                 self._after_put(answer, put)
+            case Ask() if self.inherited and answer.status not in _TAKEN:
+                self.passed_over()
             case Ask(session):
+                self.inherited = False
                 self._after_ask(answer, session)
             case Look():
                 self._after_look(answer)
@@ -96,6 +101,20 @@ class Upload:
                 raise ValueError("the upload has ended")
             case never:
                 assert_never(never)
+
+    def passed_over(self) -> None:
+        """We go on without what `next` asks: a mount, an inherited session, or a Cancel."""
+        match self.next:
+            case Cancel():
+                self._after_cancel()
+            case Begin(Repository()):
+                self._begin()
+            case Ask() if self.inherited:
+                self.session = None
+                self.inherited = self._pieced = False
+                self._begin()
+            case _:
+                raise ValueError("the upload hangs on this")
 
     def broke(self) -> None:
         """There was no answer: nobody knows how much of the request has arrived."""
@@ -108,6 +127,8 @@ class Upload:
                 self._fault(Ask(session))
             case Put():
                 self._fault(Look())
+            case Ask() if self.inherited:
+                self.passed_over()
             case Ask() | Look():
                 self._fault(None)
             case Done() | Wrong() | Refused() | GaveUp():
@@ -184,6 +205,10 @@ class Upload:
             else:
                 self.session = session
                 self._advance(0)
+        elif home is not None and answer.waits and not self.faults:
+            self._fault(None)  # a mount saves all the bytes: it is worth one wait
+        elif home is not None and answer.waits:
+            self.broke()
         elif home is not None:  # a home that is not ours to read, or no mounts at all
             self._begin()
         elif answer.again:

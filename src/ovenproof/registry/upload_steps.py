@@ -103,6 +103,11 @@ class Answer:
         return self.status in _AGAIN or (self.status >= 500 and self.status not in NO_PATCH)
 
     @property
+    def waits(self) -> bool:
+        """Does the registry say when to ask again?"""
+        return self.status in {429, 503} and "retry-after" in self.headers
+
+    @property
     def received(self) -> int | None:
         """How many bytes the registry says that it has. `0-0` is one byte, or none."""
         found = _RANGE.fullmatch(self.headers.get("range", "").strip())

@@ -29,7 +29,7 @@ def run(
     """
     name = f"test {reference}"
     listener(events.Started(name=name))
-    with _container.started(reference, subject, conditions, environment) as started:
+    with _container.started(reference, subject, conditions, environment, listener) as started:
         _container.wait(started, started.send, timeout_s=timeout_s)
         listener(events.Noted(text=f"{reference} is healthy"))
         checks = []

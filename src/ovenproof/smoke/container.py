@@ -15,6 +15,8 @@ from testcontainers.core.container import DockerContainer
 
 from ovenproof import errors
 from ovenproof.engine import FAULTS, connect
+from ovenproof.events import Finished, Listener, silent
+from ovenproof.events import Started as Began
 from ovenproof.smoke.http import Answer, Send, from_inside, through_port
 from ovenproof.smoke.report import Subject
 
@@ -64,21 +66,29 @@ class Started:
 
 @contextmanager
 def started(
-    reference: str, subject: Subject, conditions: Conditions, environment: Mapping[str, str]
+    reference: str,
+    subject: Subject,
+    conditions: Conditions,
+    environment: Mapping[str, str],
+    listener: Listener = silent,
 ) -> Iterator[Started]:
     """A running container, removed in the end with its volumes, whatever happens.
 
-    Raises MissingTool without a Docker engine, BadCall for an image that the engine does not have
-    (none is pulled: what is tested is what was built), ImageFailed where it cannot be started.
+    Raises MissingTool without a Docker engine, BadCall for an image that the engine does not have,
+    ImageFailed where it cannot be started. An image is pulled only by its digest: a tag might bring
+    another one than was built.
     """
     client = connect(environment)
     try:
         try:
+            pull_missing(client, reference, listener)
             client.images.get(reference)
             container = _container(reference, subject, conditions, client, environment)
         except ImageNotFound as fault:
             raise errors.BadCall(
-                "the Docker engine has no such image", subject=reference, hint="build it first"
+                "the Docker engine has no such image",
+                subject=reference,
+                hint="build it first, or name it by its digest: HOST/NAME@sha256:…",
             ) from fault
         except FAULTS as fault:
             raise errors.TryAgain(
@@ -128,6 +138,35 @@ def wait(
                 got=f"{said}, and these last lines:\n" + watched.last_lines(),
             )
         pause(0.5)
+
+
+def pull_missing(client: DockerClient, reference: str, listener: Listener = silent) -> None:
+    """Let the engine pull an image that is named by its digest, which the engine checks.
+
+    One that it has is not asked for; one that is named by a tag has to be there.
+    """
+    if "@" not in reference:
+        return
+    try:
+        client.images.get(reference)
+        return
+    except ImageNotFound:
+        name = f"pull {reference}"
+        listener(Began(name=name))
+    repository, _, digest = reference.partition("@")
+    try:
+        answers = client.api.pull(repository, tag=digest, stream=True, decode=True)
+        faults = [str(answer["error"]) for answer in answers if "error" in answer]
+    except FAULTS as fault:
+        faults = [str(fault)]
+    if faults:
+        raise errors.TryAgain(
+            "the Docker engine could not pull the image",
+            subject=reference,
+            got=faults[0],
+            hint=f"see what it says to you: docker pull {reference}",
+        )
+    listener(Finished(name=name))
 
 
 def _container(

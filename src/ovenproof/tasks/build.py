@@ -3,6 +3,7 @@
 from invoke import Context
 
 from ovenproof.errors import BadCall, OvenproofError, raise_all
+from ovenproof.tasks.entries import of_entries
 from ovenproof.tasks.shell import answer, chosen, heard_by, is_dry, machine, project, say, verb
 
 
@@ -27,21 +28,21 @@ def build(  # noqa: PLR0913, PLR0917  the words of a command line
     all: bool = False,  # noqa: A002
     output: str = "",
     push: bool = False,
-    to: str = "",
+    to: str | None = None,
     locked: bool = False,
     json: bool = False,
 ) -> None:
     """Build images. What is not locked yet is locked first. With --dry: only plan."""
     from ovenproof.build import prepare
-    from ovenproof.tasks.outputs import choose, pushed_to
+    from ovenproof.tasks.outputs import check_sizes, choose, pushed_to
     from ovenproof.tasks.screen import progress, size
 
-    if output and (push or to):
+    if output and (push or to is not None):
         raise BadCall("`--push` is an output, so `--output` cannot go with it")
     here = project(saves=not is_dry(context))
     names = chosen(here, model, all)
     gives = machine()
-    if push or to:
+    if push or to is not None:
         where = pushed_to(to, here.catalogue(), gives, names)
     else:
         where = choose(output, here, gives, names)
@@ -51,14 +52,16 @@ def build(  # noqa: PLR0913, PLR0917  the words of a command line
         tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
         return
     results = []
-    faults: list[OvenproofError] = []
+    faults: dict[str, OvenproofError] = {}
     for name in names:
         with progress(quiet=json) as listener:
             try:
                 bake = prepare(here, heard_by(listener, gives), name, may_lock=not locked)
-                image, written = bake.deliver(bake.plan(), where(name), save=not locked)
+                made, goal = bake.plan(), where(name)
+                check_sizes(made, goal)
+                image, written = bake.deliver(made, goal, save=not locked)
             except OvenproofError as fault:
-                faults.append(fault)
+                faults[name] = fault
                 continue
         results.append(
             {
@@ -82,4 +85,4 @@ def build(  # noqa: PLR0913, PLR0917  the words of a command line
             say(f"use     {written.use or bake.run_line(written)}")
     if json:
         answer(results)
-    raise_all(faults)
+    raise_all(of_entries(faults, names))

@@ -78,9 +78,7 @@ def copy(  # noqa: PLR0913, PLR0917  the words of a command line
     from ovenproof.tasks.screen import progress
 
     wanted = Platform.parse(platform) if platform else None
-    expected = parse_was(was)
-    if force and was:
-        raise BadCall("`--force` and `--was` cannot go together", hint="keep one of them")
+    expected = parse_was(was, force=force)
     start, end = parse(source, named=False), parse(destination, named=True)
     with progress(quiet=json) as listener:
         here = machine(listener)
@@ -173,16 +171,17 @@ def as_values(
 
 def as_text(graph: "Graph", sent: "Sent", told: dict[str, object], *, dry: bool) -> str:
     """A copy, for a person."""
-    from ovenproof.tasks.screen import size
+    from ovenproof.tasks.screen import count, size
 
     tag = f":{told['tag']}" if told["tag"] else ""
     moved = f"{size(sent.sent)} sent, {size(sent.mounted)} mounted, {size(sent.there)} there"
     moves = moved.replace("sent", "to send").replace("mounted", "to mount")
     was = "the same" if told["was"] == told["digest"] else told["was"] or "no such tag"
+    manifests, blobs = count(len(graph.manifests), "manifest"), count(len(graph.blobs), "blob")
     lines = [
         f"image   {told['place']}{tag}",
         f"digest  {told['digest']}",
-        f"size    {size(graph.size)}: {told['manifests']} manifests, {told['blobs']} blobs",
+        f"size    {size(graph.size)}: {manifests}, {blobs}",
         f"blobs   {moves if dry else moved}",
         f"before  {was}" if tag else "tag     none is moved",
     ]
@@ -201,6 +200,7 @@ def _goal(
     """Where the image goes, and the tag that it gets: that of the call, else its own."""
     from ovenproof.outputs.copy_places import ToLayout, ToRegistry
     from ovenproof.outputs.layout_folder import LayoutFolder
+    from ovenproof.registry.reference import is_tag
     from ovenproof.registry.send import Sender
 
     if isinstance(end, InLayout):
@@ -215,8 +215,15 @@ def _goal(
             hint="leave the digest out: it stays as it is",
         )
     tag = end.tag if end.tag or end.digest else tag
+    if tag is not None and not is_tag(tag):
+        raise BadCall(
+            "the layout's tag is none that a registry can have",
+            subject=tag,
+            expected="at most 128 letters, digits, `.`, `_` and `-`",
+            hint=f"name one: {end.repository}:TAG",
+        )
     registries = here.registries()
-    remote = registries.at(end.repository)
+    remote = registries.at(end.repository, writes=True)
     sender = Sender(remote, notes=here.notes, jobs=here.jobs, at=registries.at)
     return ToRegistry(sender, tag=tag, was=was, force=force), tag
 

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
 from ovenproof.errors import BadCall, OvenproofError
+from ovenproof.tasks.entries import only_locked
+from ovenproof.tasks.outcomes import OUTCOMES
 from ovenproof.tasks.shell import answer, chosen, machine, packaged_images, project, say, verb
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def matrix(  # noqa: PLR0913, PLR0917  the words of a command line
     _context: Context,
     model: list[str],
     changed_since: str = "",
-    to: str = "",
+    to: str | None = None,
     release: str = "",
     runner: str = "ubuntu-latest",
     gpu_runner: str = "self-hosted,gpu",
@@ -110,14 +112,14 @@ def matrix(  # noqa: PLR0913, PLR0917  the words of a command line
         say(_as_text(jobs))
 
 
-def _terms(to: str, release: str, labels: Mapping[bool, str]) -> Terms:
+def _terms(to: str | None, release: str, labels: Mapping[bool, str]) -> Terms:
     from ovenproof.registry.reference import parse_repository
 
     found = {gpu: tuple(word.strip() for word in text.split(",")) for gpu, text in labels.items()}
     if not all(word for words in found.values() for word in words):
         raise BadCall("a runner has no label", subject="--runner", expected="LABEL,LABEL")
     # Accounts may have capital letters, repositories of images may not.
-    repository = parse_repository(to.lower()) if to else None
+    repository = None if to is None else parse_repository(to.lower())
     return Terms(repository=repository, release=release, labels=found)
 
 
@@ -125,15 +127,10 @@ def _jobs(here: "Project", terms: Terms, names: Sequence[str], *, named: bool) -
     """The jobs of the entries that are locked; one that somebody named has to be."""
     from ovenproof.build import prepare
 
-    gives = machine()
-    locked = here.models_lock().models
-    left_out = [name for name in names if name not in locked and not named]
-    if left_out:
-        note = f"note: left out, because they are not locked: {', '.join(left_out)}"
-        print(note, file=sys.stderr)  # noqa: T201  beside the answer, which may be JSON
-    for name in names:
-        if name not in left_out:
-            yield _job(prepare(here, gives, name, may_lock=False), terms)
+    # What others say they found decides nothing about what is released.
+    gives = replace(machine(), remote=None)
+    for name in names if named else only_locked(here, names):
+        yield _job(prepare(here, gives, name, may_lock=False), terms)
 
 
 def _job(bake: "Bake", terms: Terms) -> Job:
@@ -191,19 +188,28 @@ def _before(here: "Project", terms: Terms, ref: str) -> Mapping[str, Mapping[str
 def _told_by(folder: Path, ref: str) -> Mapping[str, Mapping[str, Any]]:
     """The same, by the program that lies beside them: the launcher, say, is part of an image."""
     program = "from ovenproof.tasks import main; main()"
+    environment = {name: text for name, text in os.environ.items() if name != OUTCOMES}
     done = subprocess.run(
         [sys.executable, "-c", program, "matrix", "--json"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**environment, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
-        text=True,
         check=False,
     )
-    if done.returncode:
+    found = None if done.returncode else _read(done.stdout)
+    if found is None:
         note = f"note: the program of {ref} cannot tell its images, so every image counts as new"
         print(note, file=sys.stderr)  # noqa: T201
-        return {}
-    return {item["name"]: item for item in jsons.loads(done.stdout)["include"]}
+    return found or {}
+
+
+def _read(answered: bytes) -> Mapping[str, Mapping[str, Any]] | None:
+    """A matrix that another time's program printed, by name; None where it is none."""
+    try:
+        jobs = jsons.loads(answered)["include"]
+        return {job["name"]: {**job} for job in jobs}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _as_text(jobs: Sequence[Job]) -> str:

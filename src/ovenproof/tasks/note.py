@@ -5,7 +5,7 @@ from pathlib import Path
 
 from invoke import Context
 
-from ovenproof.errors import BadFile, OvenproofError, raise_all
+from ovenproof.errors import BadCall, BadFile, OvenproofError, raise_all
 from ovenproof.tasks.pushed import MADE_BY, Pushed, read_pushed
 from ovenproof.tasks.shell import say, verb
 
@@ -22,6 +22,12 @@ def note(_context: Context, place: str, output: str = "") -> None:
     """Write a release's note: every image by digest, its size, and how it is started."""
     from ovenproof.store.disk import write_file, writing_to
 
+    if not Path(output).parent.is_dir():
+        raise BadCall(
+            "the folder to write to is not there",
+            subject=f"--output {output}",
+            hint="make it, or name another file",
+        )
     text = markdown(_gather(Path(place)))
     if not output:
         say(text.rstrip())
@@ -34,6 +40,12 @@ def note(_context: Context, place: str, output: str = "") -> None:
 
 def _gather(place: Path) -> tuple[Pushed, ...]:
     """Every image of the files, sorted by name. Raises all faults at once."""
+    if not place.exists():
+        raise BadFile(
+            "there is no such file or folder",
+            subject=place,
+            hint=f"make a folder, and in it for each image: `{MADE_BY} > NAME.json`",
+        )
     files = sorted(place.rglob("*.json")) if place.is_dir() else [place]
     found: list[Pushed] = []
     faults: list[OvenproofError] = []

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ovenproof.errors import BadCall, BadFile, MissingTool
+from ovenproof.errors import BadCall, BadFile, MissingTool, raise_all
 
 if TYPE_CHECKING:
     from ovenproof.core.catalogue import Catalogue
+    from ovenproof.core.plan import Plan
     from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Output
-    from ovenproof.outputs.registry import Was
     from ovenproof.project import Project
     from ovenproof.registry.reference import Reference, Repository
+    from ovenproof.registry.tags import Was
 
 NAMED_BY = ("DOCKER_HOST", "DOCKER_CONTEXT")
 FORMS = "layout:DIR, archive:FILE, docker, registry:HOST/NAME[:TAG], or none"
@@ -48,7 +49,7 @@ def choose(text: str, here: "Project", gives: "Machine", names: Sequence[str]) -
 
 
 def pushed_to(
-    to: str,
+    to: str | None,
     catalogue: "Catalogue",
     gives: "Machine",
     names: Sequence[str],
@@ -63,7 +64,7 @@ def pushed_to(
 
     terms = tagging or Tagging()
     own = _repository(catalogue)
-    reference = _destination(to, names, terms) if to else None
+    reference = None if to is None else _destination(to, names, terms)
     repository = reference.repository if reference else own
     if repository is None:
         raise BadFile(
@@ -75,7 +76,7 @@ def pushed_to(
         )
     registries = gives.registries()
     sender = Sender(
-        registries.at(repository),
+        registries.at(repository, writes=True),
         notes=gives.notes,
         jobs=min(UPLOADS_AT_ONCE, 2 * gives.jobs),  # they wait for the network half of the time
         at=registries.at,
@@ -90,9 +91,24 @@ def pushed_to(
     return output
 
 
+def check_sizes(made: "Plan", output: "Output | None") -> None:
+    """Raise BadFile for layers that a registry does not take, before they are hashed for hours."""
+    from ovenproof.outputs.registry import Registry
+
+    if isinstance(output, Registry):
+        raise_all(output.foresees_too_large(made))
+
+
 def _destination(to: str, names: Sequence[str], terms: Tagging) -> "Reference":
     from ovenproof.registry.reference import parse
 
+    if not to:
+        raise BadCall(
+            "`--to` names nothing",
+            expected="HOST/NAME[:TAG]",
+            got="an empty text, as of a variable that is not set",
+            hint="leave out `--to` to push to the catalogue's repository",
+        )
     found = parse(to, host=None)
     if found.digest is not None:
         raise BadCall(

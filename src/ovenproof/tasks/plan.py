@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Output
     from ovenproof.project import Project
+    from ovenproof.registry.limits import Limits
     from ovenproof.tasks.outputs import Choice
 
 
@@ -26,6 +27,8 @@ class Prospect:
 
     bake: "Bake"
     plan: "Plan"
+    place: str
+    """What the image is called there."""
     verb: str = "write"
     lacks: Mapping["Digest", int] = field(default_factory=dict)
     """Layers whose bytes the output would ask for, and their sizes."""
@@ -33,6 +36,8 @@ class Prospect:
     """Layers that another repository of the registry would give."""
     tag: tuple[str, str] | None = None
     """A registry's tag, and the digest that it names now, or `none`."""
+    registry: "Limits | None" = None
+    """What the output's registry takes, where it is one."""
     refused: tuple[OvenproofError, ...] = ()
     """Why the output cannot take the image."""
 
@@ -89,22 +94,33 @@ def planned(
 def foreseen(bake: "Bake", made: "Plan", where: "Output | None") -> Prospect:
     """What an output says to a plan. Moves nothing."""
     from ovenproof.outputs.registry import Registry
+    from ovenproof.registry.limits import limits
 
+    takes = limits(where.repository.host) if isinstance(where, Registry) else None
+    place = where.place if isinstance(where, Registry) else bake.reference
     if where is None or made.image is None:
-        verb = "send" if isinstance(where, Registry) else "write"
-        return Prospect(bake=bake, plan=made, verb=verb)
+        return Prospect(
+            bake=bake,
+            plan=made,
+            place=place,
+            verb="send" if takes else "write",
+            registry=takes,
+            refused=where.foresees_too_large(made) if isinstance(where, Registry) else (),
+        )
     refused = where.refuses(made.image)
     if not isinstance(where, Registry):
         lacks = _sizes(where.lacks(made.image))
-        return Prospect(bake=bake, plan=made, lacks=lacks, refused=refused)
+        return Prospect(bake=bake, plan=made, place=place, lacks=lacks, refused=refused)
     found = where.foresee(made.image)
     return Prospect(
         bake=bake,
         plan=made,
+        place=place,
         verb="send",
         lacks=_sizes(found.lacks),
         mounts=_sizes(found.mounts),
         tag=(where.tag.name, str(found.tag or "none")) if where.tag else None,
+        registry=takes,
         refused=refused,
     )
 
@@ -121,7 +137,7 @@ def tell(prospects: Sequence[Prospect], *, as_json: bool) -> None:
 
 def as_values(found: Prospect) -> dict[str, object]:
     """A plan for a machine."""
-    bake, made = found.bake, found.plan
+    bake, made, takes = found.bake, found.plan, found.registry
     supplies = made.to_fetch(frozenset(found.lacks))
     streams = made.to_stream(frozenset(found.lacks))
     return {
@@ -148,6 +164,7 @@ def as_values(found: Prospect) -> dict[str, object]:
         "mount": sum(found.mounts.values()) if made.image else None,
         "of": _total(made.image) if made.image else None,
         "tag": {"name": found.tag[0], "names": found.tag[1]} if found.tag else None,
+        "registry": {"blob": takes.blob, "note": takes.note} if takes else None,
     }
 
 
@@ -170,7 +187,7 @@ def as_text(found: Prospect) -> str:
             )
         )
     lines = [
-        f"{found.bake.reference}  ({found.bake.model_lock.order})",
+        f"{found.place}  ({found.bake.model_lock.order})",
         table(rows, right=frozenset({0, 2})),
         f"fetch  {size(sum(item.content.size for item in supplies))} in {len(supplies)} files",
         f"read   {size(made.to_read)} to hash, in {len(made.to_run)} layers",
@@ -180,8 +197,10 @@ def as_text(found: Prospect) -> str:
     if found.tag is not None:
         name, digest = found.tag
         lines.append(f"tag    {name} names {'nothing yet' if digest == 'none' else digest}")
-    if base := found.bake.image_lock.base:
-        streams = made.to_stream(frozenset(found.lacks))
+    if found.registry is not None:
+        lines.append(f"limits {found.registry.note}")
+    base, streams = found.bake.image_lock.base, made.to_stream(frozenset(found.lacks))
+    if base and streams:
         total = size(sum(item.content.size for item in streams))
         lines.insert(3, f"stream {total} in {len(streams)} layers of {base.name}")
     return "\n".join(lines)

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ovenproof.errors import BadCall, OvenproofError, raise_all
+from ovenproof.errors import BadCall, LockAgain, OvenproofError, raise_all
+from ovenproof.tasks.entries import of_entries, only_locked
 from ovenproof.tasks.shell import answer, chosen, heard_by, is_dry, machine, project, say, verb
 
 if TYPE_CHECKING:
-    from ovenproof.outputs.registry import Was
+    from ovenproof.project import Project
     from ovenproof.tasks.outputs import Tagging
 
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
         "untagged": "move no tag: the image has its digest alone",
         "was": "DIGEST that the tag must name until it is moved, or `none`",
         "force": "move the tag, whatever it names",
-        "locked": "refuse to lock what is not locked yet, and leave the locks as they are",
+        "locked": "refuse to lock what is not locked yet, and leave the locks as they are;"
+        " --all leaves it out",
         "json": "for machines",
     },
 )
@@ -32,7 +34,7 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
     context: Context,
     model: list[str],
     all: bool = False,  # noqa: A002
-    to: str = "",
+    to: str | None = None,
     untagged: bool = False,
     was: str = "",
     force: bool = False,
@@ -41,12 +43,14 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
 ) -> None:
     """Build images and push them. What the registry has does not move. With --dry: only plan."""
     from ovenproof.build import prepare
-    from ovenproof.tasks.outputs import pushed_to
+    from ovenproof.tasks.outputs import check_sizes, pushed_to
     from ovenproof.tasks.screen import progress
 
     terms = _terms(untagged=untagged, force=force, was=was)
     here = project(saves=not is_dry(context))
     names = chosen(here, model, all)
+    if all and locked:
+        names = _locked(here, names)
     gives = machine()
     where = pushed_to(to, here.catalogue(), gives, names, terms)
     if is_dry(context):
@@ -55,14 +59,16 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
         tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
         return
     results: list[dict[str, Any]] = []
-    faults: list[OvenproofError] = []
+    faults: dict[str, OvenproofError] = {}
     for name in names:
         with progress(quiet=json) as listener:
             try:
                 bake = prepare(here, heard_by(listener, gives), name, may_lock=not locked)
-                image, written = bake.deliver(bake.plan(), where(name), save=not locked)
+                made, output = bake.plan(), where(name)
+                check_sizes(made, output)
+                image, written = bake.deliver(made, output, save=not locked)
             except OvenproofError as fault:
-                faults.append(fault)
+                faults[name] = fault
                 continue
         assert written is not None
         found = {
@@ -82,7 +88,14 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
             say(_as_text(found))
     if json:
         answer(results)
-    raise_all(faults)
+    raise_all(of_entries(faults, names))
+
+
+def _locked(here: "Project", names: list[str]) -> list[str]:
+    found = only_locked(here, names)
+    if not found:
+        raise LockAgain("no entry is locked", hint="run `invoke lock --all`")
+    return found
 
 
 def _as_text(found: dict[str, Any]) -> str:
@@ -101,23 +114,9 @@ def _as_text(found: dict[str, Any]) -> str:
 
 
 def _terms(*, untagged: bool, force: bool, was: str) -> "Tagging":
+    from ovenproof.registry.tags import parse_was
     from ovenproof.tasks.outputs import Tagging
 
     if untagged and (force or was):
         raise BadCall("`--untagged` moves no tag", hint="leave out `--force` and `--was`")
-    if force and was:
-        raise BadCall("`--force` and `--was` cannot go together", hint="keep one of them")
-    return Tagging(untagged=untagged, force=force, was=_was(was))
-
-
-def _was(text: str) -> "Was":
-    from ovenproof.core.digest import Digest
-
-    if text == "none":
-        return "none"
-    try:
-        return Digest.parse(text) if text else None
-    except ValueError:
-        raise BadCall(
-            "this is no digest", subject=f"--was {text}", expected="sha256:<64 hex digits>, or none"
-        ) from None
+    return Tagging(untagged=untagged, force=force, was=parse_was(was, force=force))

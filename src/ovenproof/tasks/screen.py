@@ -36,7 +36,9 @@ class _Plain:
                 case Advanced(name=name, size=count):
                     self._totals[name] = self._totals.get(name, 0) + count
                 case Finished(name=name, note=note):
-                    moved = self._totals.pop(name, 0)
+                    moved = self._totals.pop(name, None)
+                    if moved is None:
+                        return  # it never began
                     parts = [f"{name}: done", size(moved) if moved else "", note]
                     self._line(", ".join(part for part in parts if part))
                 case Noted(text=text):
@@ -108,6 +110,11 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def count(number: int, word: str) -> str:
+    """So many of a thing."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def table(rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> str:

@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from contextvars import ContextVar
 from dataclasses import replace
-from functools import cache, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,9 @@ INSECURE = "OVENPROOF_INSECURE_REGISTRIES"
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 """As a shell calls the end by SIGINT, SIGPIPE and SIGTERM."""
 
+_ends: ContextVar[ExitStack | None] = ContextVar("ends", default=None)
+"""What is closed when the verb that runs has ended, however it ends."""
+
 
 class Terminated(KeyboardInterrupt):
     """Somebody asked us to end, by SIGTERM: as Ctrl-C does, but with another exit code."""
@@ -53,7 +57,9 @@ def verb(*, dry: bool = False, **options: Any) -> Callable[[Callable[..., None]]
             try:
                 if is_dry(context) and not dry:
                     raise BadCall("this task has no --dry", hint="`plan` shows what a build does")
-                body(context, *args, **kwargs)
+                with ExitStack() as ends:
+                    _ends.set(ends)
+                    body(context, *args, **kwargs)
             except OvenproofError as error:
                 print(as_called(error.text()), file=sys.stderr)  # noqa: T201
                 raise Exit(code=exit_code(error)) from error
@@ -139,7 +145,7 @@ def jobs() -> int:
 
 def machine(listener: Listener = silent) -> "Machine":
     """What this machine gives to a build."""
-    from ovenproof.machine import Machine
+    from ovenproof.machine import Machine, SharedRegistries
     from ovenproof.store.notes import Notes
     from ovenproof.store.seen import Seen
     from ovenproof.store.store import Store
@@ -151,6 +157,9 @@ def machine(listener: Listener = silent) -> "Machine":
         store.sweep()
         seen.sweep()
         notes.sweep()
+    shared = SharedRegistries(registries)
+    if ends := _ends.get():
+        ends.callback(shared.close)
     found = Machine(
         store=store,
         seen=seen,
@@ -160,7 +169,7 @@ def machine(listener: Listener = silent) -> "Machine":
         base_mirror=os.environ.get(BASE_MIRROR),
         jobs=jobs(),
         listener=silent,
-        registries=cache(registries),
+        registries=shared,
     )
     return heard_by(listener, found)
 
@@ -182,8 +191,9 @@ def registries() -> "Registries":
 
 def insecure_registries() -> frozenset[str]:
     """The hosts that may be spoken to over plain http, besides this machine itself."""
-    found = os.environ.get(INSECURE, "").split(",")
-    return frozenset(name.strip() for name in found if name.strip())
+    found = (name.strip() for name in os.environ.get(INSECURE, "").split(","))
+    hosts = (name.rpartition("://")[2].rstrip("/") for name in found)
+    return frozenset(host for host in hosts if host)
 
 
 def interruptible(listener: Listener) -> Listener:

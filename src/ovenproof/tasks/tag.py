@@ -37,12 +37,10 @@ def tag(
     from ovenproof.registry.reference import parse
     from ovenproof.registry.tags import parse_was
 
-    if force and was:
-        raise BadCall("`--force` and `--was` cannot go together", hint="keep one of them")
-    source, expected = parse(image, host=None), parse_was(was)
+    source, expected = parse(image, host=None), parse_was(was, force=force)
     names = _names(tags, source)
     with registries() as known:
-        moved = move(known.at(source.repository), source, names, expected, force=force)
+        moved = move(known.at(source.repository, writes=True), source, names, expected, force=force)
     if json:
         answer({"image": image, "tags": {name: {"moved": moved[name]} for name in moved}})
         return
@@ -54,7 +52,7 @@ def move(
     remote: "Remote", source: "Reference", names: Sequence[str], was: "Was", *, force: bool
 ) -> dict[str, bool]:
     """Let each tag name the image; True for those that did not. All are looked at before any."""
-    from ovenproof.registry.tags import Guard, move_tag
+    from ovenproof.registry.tags import look, move_tag
 
     manifest = remote.manifest(str(source.digest))
     if manifest is None:
@@ -63,11 +61,8 @@ def move(
             subject=source,
             hint="push it first: `invoke push --model NAME --untagged`",
         )
-    guards = {}
-    for name in names:
-        now = remote.head(name)
-        guards[name] = Guard.of(now, was, force=force)
-        guards[name].check(f"{source.repository}:{name}", now, manifest.digest.digest)
+    wanted = manifest.digest.digest
+    guards = {name: look(remote, name, wanted, was=was, force=force) for name in names}
     return {name: move_tag(remote, manifest, name, guard) for name, guard in guards.items()}
 
 

@@ -36,6 +36,8 @@ def token(state: State, request: Request) -> Answer:
         scope, user = request.query.get("scope", ""), _user_of_header(state, request)
     with state.lock:
         state.scopes += scope.split()
+    if {item.split(":")[1] for item in scope.split()} & state.secret_repositories:
+        raise Refused(403, "DENIED", "no such repository")
     scopes = _single(scope.split())
     if user is None or state.pull_tokens_only:
         scopes = frozenset(item for item in scopes if item.endswith(":pull"))

@@ -102,6 +102,8 @@ class State:
     """Who does not log in may pull."""
     pull_tokens_only: bool = False
     """Tokens never let push, whatever was asked for."""
+    secret_repositories: set[str] = field(default_factory=set)
+    """Who asks for a token for one of these gets none at all: 403."""
     push_denied: bool = False
     """Nobody may write: 403 DENIED."""
     realm: str = ""

@@ -292,6 +292,13 @@ def test_a_mirror_that_is_no_host_is_told_by_the_settings_name(mirror: str) -> N
         asked("docker.io/vllm/vllm-openai", mirror)
 
 
+@pytest.mark.parametrize("mirror", ["https://bob:c4n4ry@m.example", "bob:c4n4ry@m.example/hub"])
+def test_a_mirrors_password_is_not_shown(mirror: str) -> None:
+    with pytest.raises(BadCall, match="OVENPROOF_BASE_URL") as caught:
+        asked("docker.io/vllm/vllm-openai", mirror)
+    assert "c4n4ry" not in str(caught.value)
+
+
 def test_with_a_mirror_the_lock_is_the_same_and_nobody_else_is_asked(shop: Shop) -> None:
     shop.image("v1")
     assert shop.resolve() == shop.resolve(mirror="mirror.example/hub")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovenproof.core.address import shown
+from ovenproof.core.address import shown, without_login
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,15 @@ from ovenproof.core.address import shown
 )
 def test_users_and_passwords_are_not_shown(text: str, seen: str) -> None:
     assert shown(text) == seen
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("ghcr.io/a:t", "ghcr.io/a:t"),
+        ("ghcr.io/a@sha256:12", "ghcr.io/a@sha256:12"),
+        ("me:p@s/s@ghcr.io/a@sha256:12", "…@ghcr.io/a@sha256:12"),
+    ],
+)
+def test_a_login_before_a_name_is_not_shown(text: str, seen: str) -> None:
+    assert without_login(text) == seen

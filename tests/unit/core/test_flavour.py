@@ -203,3 +203,11 @@ def test_the_fingerprint_of_a_base_is_of_what_decides_its_lock() -> None:
     for old, new in (("v0.33.0", "v0.34.0"), ("vllm==0.33.0", "vllm==0.34.0")):
         assert read(BASED.replace(old, new)).fingerprint() != base
     assert read("architecture: arm64\n" + BASED).fingerprint() != base
+
+
+@pytest.mark.parametrize("image", ["bob:c4n4ry@ghcr.io/a:t", "bob:c4n@c4n4ry@ghcr.io/a:t"])
+def test_a_login_of_a_base_is_refused_and_not_shown(image: str) -> None:
+    found = fault(BASED.replace("vllm/vllm-openai:v0.33.0", image))
+    assert (found.subject, "docker login" in str(found.expected)) == ("base.image", True)
+    assert "c4n" not in str(found)
+    assert "ghcr.io/a:t" in str(found.excerpt)

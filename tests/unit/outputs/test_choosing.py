@@ -106,14 +106,20 @@ def test_an_engine_that_somebody_named_has_to_answer(
 # Where a push goes
 
 
-def pushed(to: str, here: Project, *names: str, tagging: Tagging | None = None) -> list[str]:
+def pushed(to: str | None, here: Project, *names: str, tagging: Tagging | None = None) -> list[str]:
     where = pushed_to(to, here.catalogue(), machine(), names, tagging)
     return [target(where(name)) for name in names]
 
 
 def test_without_words_a_push_goes_to_the_catalogues_repository(here: Project) -> None:
     write(here.root, "here:5000/a/models")
-    assert pushed("", here, "one", "two") == ["here:5000/a/models:one", "here:5000/a/models:two"]
+    assert pushed(None, here, "one", "two") == ["here:5000/a/models:one", "here:5000/a/models:two"]
+
+
+def test_an_empty_text_is_not_the_same_as_no_words(here: Project) -> None:
+    write(here.root, "here:5000/a/models")
+    with pytest.raises(BadCall, match="names nothing"):
+        pushed("", here, "one")
 
 
 @pytest.mark.parametrize("repository", ["kitchen", "you/models"])
@@ -122,7 +128,7 @@ def test_a_catalogue_whose_repository_is_at_no_registry_says_what_to_write(
 ) -> None:
     write(here.root, repository)
     with pytest.raises(BadFile, match=r"models\.yaml") as caught:
-        pushed("", here, "one")
+        pushed(None, here, "one")
     assert "ghcr.io/you/models" in str(caught.value.hint)
     assert "--to" in str(caught.value.hint)
 

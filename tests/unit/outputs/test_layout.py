@@ -110,10 +110,13 @@ def test_somebody_elses_image_in_the_folder_is_left_alone(
     tmp_path: Path, make_image: Callable[..., Any]
 ) -> None:
     others: list[object] = [{"digest": "sha256:other", "size": 1}, {"annotations": {"x": "y"}}, 7]
-    (tmp_path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": others}))
+    said = {"annotations": {"keep": "me"}, "artifactType": "application/x.theirs"}
+    theirs = {"schemaVersion": 2, "manifests": others, **said}
+    (tmp_path / "index.json").write_text(json.dumps(theirs))
     baked = make_image(LOW)
     Layout(tmp_path).write(baked.image, "repo:a", baked.open, silent)
     assert index(tmp_path)["manifests"][:3] == others
+    assert said.items() <= index(tmp_path).items()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"manifests": 1}', '{"manifests": null}'])

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from ovenproof.core.action import Action
 from ovenproof.core.content import Literal
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import Image
 from ovenproof.core.layer import File, Recipe, recipe
+from ovenproof.core.lock import LockedFile
 from ovenproof.core.manifest import Manifest
+from ovenproof.core.plan import Plan, PlannedStep, Step
+from ovenproof.core.weights import Group, action
 from ovenproof.errors import BadFile, LockAgain
 from ovenproof.events import silent
 from ovenproof.outputs.registry import Registry, Tag
@@ -155,6 +159,28 @@ def test_a_layer_that_the_registry_would_not_take_is_named_before_anything_moves
     assert "3000 bytes at most" in faults[0].text()
     assert f"got      {sizes[0]} bytes" in faults[0].text()
     assert "--to" in str(faults[0].hint)
+
+
+def test_a_large_layer_is_refused_before_it_is_proven_and_before_anybody_is_asked(
+    tmp_path: Path,
+) -> None:
+    class Silent(Repo):
+        def has(self, content: Content) -> bool:
+            raise AssertionError("asked")
+
+    file = LockedFile(path="model.safetensors", size=5000, digest=Digest.of(b"weights"))
+    step = Step(title="the weights", action=action(Group("t", (file,)), "/model"))
+    other = Step(title="wheels", action=Action(kind="wheels", version=1))
+    unproven = (PlannedStep(step=step, layer=None, missing=()),)
+    proven = (PlannedStep(step=step, layer=Content(file.digest, 7000), missing=()),)
+    unknown = (PlannedStep(step=other, layer=None, missing=()),)
+    small, large = (replace(limits("here:5000"), blob=blob) for blob in (3000, 10_000))
+    made = output(Silent(limits=small), tmp_path, None)
+    (fault,) = made.foresees_too_large(Plan(name="a", steps=(*unproven, *unknown), image=None))
+    assert "the layer `the weights` is larger" in fault.text()
+    assert made.foresees_too_large(Plan(name="a", steps=proven, image=None)) == ()
+    roomy = output(Silent(limits=large), tmp_path, None)
+    assert roomy.foresees_too_large(Plan(name="a", steps=unproven, image=None)) == ()
 
 
 def test_a_large_layer_that_is_there_already_is_not_refused(

@@ -65,10 +65,13 @@ class Registry:
         self.auth = Auth(
             Logins(login, fault),
             http,
-            may_plain=lambda host: host in self.plain,
+            allows=self.allows,
             clock=clock,
             waits_s=(0.0, 0.0),
         )
+
+    def allows(self, url: httpx2.URL, _repository: Repository) -> bool:
+        return (url.scheme == "https" and bool(url.host)) or url.netloc.decode() in self.plain
 
     def refuses(
         self,
@@ -77,6 +80,7 @@ class Registry:
         url: str = "https://ghcr.io/v2/",
         actions: Actions = "pull",
         also: tuple[Repository, ...] = (),
+        own: bool = False,
         code: int = 401,
     ) -> bool:
         """Tell a 401. Whether trying again may help."""
@@ -85,7 +89,7 @@ class Registry:
             headers={"WWW-Authenticate": self.challenge} if self.challenge else {},
             request=httpx2.Request("GET", url),
         )
-        return self.auth.challenged(REPOSITORY, actions, response, used, also=also)
+        return self.auth.challenged(REPOSITORY, actions, response, used, also=also, own=own)
 
     def header(self, actions: Actions = "pull", *also: Repository) -> str | None:
         return self.auth.header(REPOSITORY, actions, also=also)
@@ -231,17 +235,39 @@ def test_the_time_that_fetching_takes_is_not_added_to_a_tokens_life(
     assert anna.header() == "Bearer token-2"
 
 
-def test_a_token_refused_in_mid_upload_is_replaced_once(
+def test_a_token_that_worked_is_replaced_as_often_as_it_is_refused(
     anna: Registry, token_server: TokenServer
 ) -> None:
     assert anna.refuses()
-    used = [anna.header() for _ in range(3)][-1]
-    assert anna.refuses(used)
-    assert anna.refuses(used), "whoever else used it learns that there is another"
-    assert anna.header() == anna.header() == "Bearer token-2"
-    assert anna.refuses(used)
+    for number in range(1, 6):
+        used = anna.header()
+        assert used == f"Bearer token-{number}"
+        anna.auth.worked(REPOSITORY, "pull", used)
+        assert anna.refuses(used)
+        assert anna.refuses(used), "whoever else used it learns that there is another"
+    assert anna.header() == "Bearer token-6"
+    anna.auth.worked(REPOSITORY, "pull", "Bearer token-5")
+    assert not anna.refuses("Bearer token-6"), "that an old one worked says nothing of it"
+    assert len(token_server.asked) == 6
+
+
+def test_a_token_that_others_may_still_get_through_with_is_replaced(anna: Registry) -> None:
+    assert anna.refuses()
+    assert anna.header() == anna.header() == "Bearer token-1"
+    assert anna.refuses("Bearer token-1")
+    assert anna.header() == "Bearer token-2"
     assert not anna.refuses("Bearer token-2")
-    assert len(token_server.asked) == 2
+
+
+def test_a_token_of_its_own_is_nobody_else_s_and_proves_that_there_is_no_access(
+    anna: Registry,
+) -> None:
+    assert anna.refuses()
+    assert anna.header() == "Bearer token-1"
+    own = anna.auth.header(REPOSITORY, "pull", own=True)
+    assert own == "Bearer token-2"
+    assert anna.header() == "Bearer token-1"
+    assert not anna.refuses(own, own=True)
 
 
 def test_a_token_refused_at_once_is_not_made_again(
@@ -493,6 +519,18 @@ def test_an_answer_that_is_none_is_asked_for_again(
     assert len(token_server.asked) == 3
 
 
+def test_a_service_is_not_asked_again_before_it_wants_to_be(
+    anna: Registry, token_server: TokenServer
+) -> None:
+    asked_at: list[float] = []
+    token_server.before = lambda: asked_at.append(time.monotonic())
+    token_server.answers = [Answer(code=429, headers={"Retry-After": "61"})]
+    assert anna.refuses()
+    with pytest.raises(TryAgain, match="try in 61 s"):
+        anna.header()
+    assert len(asked_at) == 1
+
+
 def test_three_times_no_answer_is_enough(anna: Registry, token_server: TokenServer) -> None:
     token_server.answers = [Answer(code=502, body=CANARY.encode())] * 3
     assert anna.refuses()
@@ -545,7 +583,7 @@ def test_threads_that_all_were_refused_wait_for_one_new_token(
     used = together(anna, 8)
     assert all(anna.refuses(str(header)) for header in used)
     assert together(anna, 8) == ["Bearer token-2"] * 8
-    assert not any(anna.refuses("Bearer token-2") for _ in range(8))
+    assert len(token_server.asked) == 2
 
 
 def test_threads_share_the_fault_of_one_fetch(anna: Registry, token_server: TokenServer) -> None:
@@ -608,9 +646,7 @@ def test_a_file_a_helper_and_a_service_work_together(
     own.write_text('{"credHelpers": {"ghcr.io": "x"}}')
     environment = {"PATH": str(program.parent), "REGISTRY_AUTH_FILE": str(own)}
     registry = Registry(http, token_server, Clock())
-    registry.auth = Auth(
-        Credentials(environment, tmp_path), http, may_plain=lambda host: host in registry.plain
-    )
+    registry.auth = Auth(Credentials(environment, tmp_path), http, allows=registry.allows)
     assert registry.refuses()
     assert registry.header() == "Bearer token-1"
     assert token_server.asked[0].login == BASIC_ANNA

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.image import MANIFEST_TYPE
-from ovenproof.core.manifest import Manifest, read
-from ovenproof.errors import NoAccess, OvenproofError, TryAgain, WrongBytes
+from ovenproof.core.manifest import INDEX_TYPE, Manifest, read
+from ovenproof.errors import BadCall, NoAccess, OvenproofError, Several, TryAgain, WrongBytes
 from ovenproof.registry.client import Blob, Registries, Remote
 from ovenproof.registry.reference import Repository
+from ovenproof.registry.referrers import with_entry
+from ovenproof.registry.send import each
 from tests.fakes.registry import FakeRegistry, digest_of
 
 NAME = "team/models"
@@ -200,6 +203,10 @@ def test_an_odd_registry_gets_the_very_bytes_all_the_same(
     assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
 
 
+def none(_result: object) -> None:
+    """Nobody asks for the result."""
+
+
 def log_in(home: Path, registry: FakeRegistry) -> None:
     registry.users = {"me": "secret"}
     login = {"auths": {registry.address: {"username": "me", "password": "secret"}}}
@@ -231,6 +238,66 @@ def test_a_token_that_ends_in_mid_upload_is_renewed(
 
     assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
     assert len(registry.tokens) > 1
+
+
+def test_tokens_for_one_request_each_bring_a_whole_upload_through(
+    registry: FakeRegistry, connect: Callable[[], Registries], tmp_path: Path
+) -> None:
+    log_in(tmp_path, registry)
+    registry.auth, registry.token_uses = "bearer", 1
+    registry.cut_after = [30_000, 60_000]
+    remote = connect().at(Repository(registry.address, NAME))
+
+    remote.upload(blob())
+    for number in range(20):
+        assert remote.has(CONTENT), number
+
+    assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
+
+
+@pytest.mark.parametrize("uses", [1, 3])
+def test_many_threads_with_short_tokens_get_through(
+    registry: FakeRegistry, connect: Callable[[], Registries], tmp_path: Path, uses: int
+) -> None:
+    log_in(tmp_path, registry)
+    registry.auth, registry.token_uses = "bearer", uses
+    remote = connect().at(Repository(registry.address, NAME))
+    blobs = [blob(bytes([number]) * 20_000) for number in range(32)]
+
+    each(lambda one: none(remote.upload(one)), blobs, 8)
+
+    assert {str(one.content.digest) for one in blobs} <= set(registry.blobs[NAME])
+
+
+def test_many_threads_that_may_not_push_ask_for_few_tokens(
+    registry: FakeRegistry, connect: Callable[[], Registries], tmp_path: Path
+) -> None:
+    log_in(tmp_path, registry)
+    registry.auth, registry.pull_tokens_only = "bearer", True
+    remote = connect().at(Repository(registry.address, NAME))
+
+    with pytest.raises((NoAccess, Several)) as caught:
+        each(lambda one: none(remote.upload(one)), [blob(bytes([n])) for n in range(8)], 8)
+
+    fault = caught.value
+    assert {type(one) for one in getattr(fault, "faults", (fault,))} == {NoAccess}
+    # What one request alone was refused with ends it; any other token was for two at least.
+    assert len(registry.tokens) <= 8 + 8
+
+
+def test_where_a_token_for_a_mount_is_refused_the_blob_is_sent(
+    registry: FakeRegistry, connect: Callable[[], Registries], tmp_path: Path
+) -> None:
+    log_in(tmp_path, registry)
+    registry.auth, registry.secret_repositories = "bearer", {"team/secret"}
+    home = Repository(registry.address, "team/secret")
+    registry.add_blob(home.name, DATA)
+    remote = connect().at(Repository(registry.address, NAME))
+
+    done = remote.upload(blob(DATA, home))
+
+    assert (done.sent, done.mounted_from) == (len(DATA), None)
+    assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
 
 
 def test_who_has_no_login_is_told_to_get_one(registry: FakeRegistry, remote: Remote) -> None:
@@ -340,7 +407,7 @@ def test_a_manifest_comes_back_byte_for_byte(registry: FakeRegistry, remote: Rem
     found = remote.manifest("v1")
     assert found is not None
     assert found.data == one.data
-    assert remote.tags() == ("v1",)
+    assert set(registry.tags[NAME]) == {"v1"}
 
 
 def test_where_a_head_says_no_digest_the_manifest_is_read(
@@ -365,17 +432,6 @@ def test_a_manifest_that_is_not_its_digest_is_wrong_bytes(
             remote.manifest(target)
 
 
-def test_tags_come_in_pages(registry: FakeRegistry, remote: Remote) -> None:
-    registry.add_manifest(NAME, manifest().data, MANIFEST_TYPE, *(f"v{n}" for n in range(7)))
-    registry.page_size = 2
-
-    assert remote.tags() == tuple(f"v{number}" for number in range(7))
-
-
-def test_an_unknown_repository_has_no_tags(remote: Remote) -> None:
-    assert remote.tags() == ()
-
-
 @pytest.mark.parametrize("api", [True, False])
 def test_referrers_are_found_with_and_without_the_api(
     registry: FakeRegistry, remote: Remote, api: bool
@@ -395,7 +451,149 @@ def test_referrers_are_found_with_and_without_the_api(
     assert {found.content for found in remote.referrers(subject)} == wanted
     assert len(remote.referrers(subject, "application/x.test")) == 2
     assert remote.referrers(subject, "application/x.other") == ()
-    assert (f"sha256-{subject.hex}" in remote.tags()) is not api
+    assert (f"sha256-{subject.hex}" in registry.tags[NAME]) is not api
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+@pytest.mark.parametrize("page", [0, 1])
+def test_a_fault_is_not_taken_for_no_referrers(
+    registry: FakeRegistry, remote: Remote, status: int, page: int
+) -> None:
+    registry.page_size, registry.accepts_missing = 1, True
+    image = manifest("image")
+    for text in ("one", "two"):
+        remote.refer(manifest(text, image))
+    asked = 0
+
+    def fail(_method: str, path: str) -> None:
+        nonlocal asked
+        if "/referrers/" in path:
+            if asked >= page:
+                registry.fail.append(("GET", "/referrers/", status, {}))
+            asked += 1
+
+    registry.before = fail
+
+    with pytest.raises(OvenproofError, match="who refers to"):
+        remote.referrers(image.digest.digest)
+
+
+def test_a_referrer_that_another_one_has_written_over_is_written_again(
+    registry: FakeRegistry, remote: Remote
+) -> None:
+    registry.no_referrers = registry.accepts_missing = True
+    image, theirs, ours = manifest("image"), manifest("theirs"), manifest("ours")
+    tag = f"sha256-{image.digest.digest.hex}"
+    listed = with_entry(None, theirs)
+    overwritten = 0
+
+    def overwrite(method: str, path: str) -> None:
+        nonlocal overwritten
+        asked = [ask.method for ask in registry.requests if ask.path.endswith(tag)]
+        if method == "GET" and path.endswith(tag) and "PUT" in asked and overwritten < 2:
+            overwritten += 1
+            registry.add_manifest(NAME, listed, INDEX_TYPE, tag)
+
+    registry.before = overwrite
+    ours = manifest("ours", image)
+    remote.refer(ours)
+
+    found = {item.content for item in remote.referrers(image.digest.digest)}
+    assert found == {theirs.digest, ours.digest}
+    assert overwritten == 2
+
+
+def test_a_list_of_referrers_that_never_keeps_ours_is_told(
+    registry: FakeRegistry, remote: Remote
+) -> None:
+    registry.no_referrers = registry.accepts_missing = True
+    image = manifest("image")
+    tag = f"sha256-{image.digest.digest.hex}"
+    listed = with_entry(None, manifest("theirs"))
+
+    def overwrite(method: str, path: str) -> None:
+        if method == "GET" and path.endswith(tag):
+            registry.add_manifest(NAME, listed, INDEX_TYPE, tag)
+
+    registry.before = overwrite
+
+    with pytest.raises(TryAgain, match=tag):
+        remote.refer(manifest("ours", image))
+    puts = [ask for ask in registry.requests if ask.method == "PUT" and ask.path.endswith(tag)]
+    assert len(puts) == 5
+
+
+@pytest.mark.parametrize("data", [b'{"manifests": [{"size": 1.5}]}', manifest("image").data])
+def test_a_list_of_referrers_that_is_none_is_named_by_its_tag(
+    registry: FakeRegistry, remote: Remote, data: bytes
+) -> None:
+    registry.no_referrers = registry.accepts_missing = True
+    image = manifest("image")
+    tag = f"sha256-{image.digest.digest.hex}"
+    kind = INDEX_TYPE if b"manifests" in data else MANIFEST_TYPE
+    registry.add_manifest(NAME, data, kind, tag)
+
+    with pytest.raises(WrongBytes, match=tag):
+        remote.refer(manifest("ours", image))
+    with pytest.raises(WrongBytes, match=tag):
+        remote.referrers(image.digest.digest)
+
+
+@pytest.mark.parametrize("target", ["../../other/manifests/v1", "a b", "", "sha256:12", "v1?x=1"])
+def test_what_is_neither_tag_nor_digest_is_asked_of_nobody(
+    registry: FakeRegistry, remote: Remote, target: str
+) -> None:
+    for ask in (remote.head, remote.manifest):
+        with pytest.raises(BadCall, match="neither a tag nor a digest"):
+            ask(target)
+    with pytest.raises(OvenproofError if ":" not in target else ValueError):
+        remote.put_manifest(manifest(), target)
+    assert registry.requests == []
+
+
+def test_who_will_push_says_so_with_the_first_question(
+    registry: FakeRegistry, connect: Callable[[], Registries], tmp_path: Path
+) -> None:
+    log_in(tmp_path, registry)
+    registry.auth = "bearer"
+    repository = Repository(registry.address, NAME)
+
+    assert not connect().at(repository, writes=True).has(CONTENT)
+    assert connect().at(repository, writes=True).head("v1") is None
+    assert set(registry.scopes) == {f"repository:{NAME}:pull,push"}
+
+    connect().at(repository).has(CONTENT)
+    assert registry.scopes[-1] == f"repository:{NAME}:pull"
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "http://127.0.0.1:9/u",
+        "https://registry.invalid/u",
+        "http://far.example/u",
+        "http://bad:port/",
+    ],
+)
+def test_a_session_that_leads_nowhere_begins_anew_without_a_wait(
+    registry: FakeRegistry, tmp_path: Path, there: str
+) -> None:
+    with Registries(environment={}, home=tmp_path, waits_s=()) as impatient:
+        done = impatient.at(Repository(registry.address, NAME)).upload(blob(), resume=there)
+
+    assert done.sent == len(DATA)
+    assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
+
+
+def test_a_session_where_no_patch_is_known_is_let_go_wherever_it_leads(
+    registry: FakeRegistry, tmp_path: Path
+) -> None:
+    with Registries(environment={}, home=tmp_path, waits_s=()) as impatient:
+        remote = impatient.at(Repository(registry.address, NAME))
+        remote.limits = replace(remote.limits, patch=False)
+        remote.upload(blob(), resume="http://far.example/u")
+
+    assert registry.blobs[NAME][str(CONTENT.digest)] == DATA
 
 
 def test_a_no_says_what_to_do_and_tells_no_secret(registry: FakeRegistry, remote: Remote) -> None:

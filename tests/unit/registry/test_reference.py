@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ovenproof.core.digest import Digest
 from ovenproof.errors import BadCall
-from ovenproof.registry.reference import Reference, Repository, parse, parse_repository
+from ovenproof.registry.reference import Reference, Repository, is_tag, parse, parse_repository
 
 HEX = "0123456789abcdef" * 4
 DIGEST = Digest(HEX)
@@ -58,10 +58,43 @@ def test_what_is_no_reference_is_said_so(text: str) -> None:
         parse(text)
 
 
-def test_a_password_in_a_reference_is_not_repeated() -> None:
+@pytest.mark.parametrize("host", [None, "docker.io"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://anna:c4n4ry@ghcr.io/a",
+        "anna:c4n4ry@ghcr.io/a",
+        "anna:c4n4ry!@ghcr.io/a",
+        "anna:x/c4n4ry@ghcr.io/a:t",
+        "anna:@c4n4ry@ghcr.io/a",
+        f"anna:c4n4ry@ghcr.io/a@sha256:{HEX}",
+        "a.b:c4n4ry/x@ghcr.io/a",
+    ],
+)
+def test_a_password_in_a_reference_is_not_repeated(text: str, host: str | None) -> None:
     with pytest.raises(BadCall) as caught:
-        parse("https://anna:c4n4ry@ghcr.io/a")
+        parse(text, host=host)
     assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("docker://ghcr.io/a", "leave out `docker://`"),
+        ("https://me:c4n4ry@ghcr.io/a", "leave out `https://`"),
+        ("oci://ghcr.io/a", "leave out `oci://`"),
+        ("registry:ghcr.io/a", "leave out `registry:`"),
+        ("oci:shelf", "layout:DIR"),
+        ("layout:shelf", "layout:DIR"),
+        ("/tmp/shelf", "layout:DIR"),
+        ("./shelf", "layout:DIR"),
+        ("you/models", "None"),
+    ],
+)
+def test_what_other_programs_write_before_a_name_is_told(text: str, hint: str) -> None:
+    with pytest.raises(BadCall) as caught:
+        parse(text, host=None)
+    assert hint in str(caught.value.hint)
 
 
 def test_a_host_may_have_to_be_named() -> None:
@@ -114,3 +147,12 @@ def test_what_is_written_is_read_again(
 ) -> None:
     reference = Reference(Repository(host, "/".join(parts)), tag, digest)
     assert parse(str(reference)) == reference
+
+
+@given(st.text(max_size=130))
+def test_a_tag_is_what_a_reference_can_end_with(text: str) -> None:
+    try:
+        fits = parse(f"ghcr.io/a/b:{text}").tag == text
+    except BadCall:
+        fits = False
+    assert is_tag(text) == fits

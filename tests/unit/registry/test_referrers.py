@@ -62,6 +62,7 @@ def test_what_others_wrote_is_kept() -> None:
         "mediaType": INDEX_TYPE,
         "manifests": [theirs],
         "annotations": {"a": "b"},
+        "artifactType": "application/x.theirs",
     }
     before = read(json.dumps(document, indent=3).encode(), name="theirs")
 
@@ -70,6 +71,7 @@ def test_what_others_wrote_is_kept() -> None:
     assert theirs in after["manifests"]
     assert len(after["manifests"]) == 2
     assert after["annotations"] == {"a": "b"}
+    assert after["artifactType"] == "application/x.theirs"
 
 
 def test_its_type_is_that_of_its_config_where_it_names_none() -> None:
@@ -81,3 +83,9 @@ def test_its_type_is_that_of_its_config_where_it_names_none() -> None:
         "application/x.proof",
     }
     assert len(listed(found, "application/x.proof")) == 1
+
+
+def test_an_index_that_lists_nothing_yet_gets_its_first_entry() -> None:
+    empty = json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": None})
+
+    assert len(json.loads(with_entry(read(empty.encode(), name="x"), referrer("one")))["manifests"])

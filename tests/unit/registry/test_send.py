@@ -10,7 +10,7 @@ import pytest
 
 from ovenproof.core.digest import Content, Json
 from ovenproof.errors import NoAccess, OvenproofError, Several, TryAgain, WrongBytes
-from ovenproof.events import Event, Finished, silent
+from ovenproof.events import Event, Finished, Noted, silent
 from ovenproof.registry.client import Blob, Uploaded
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.send import Sender, Sent, each, send
@@ -94,7 +94,8 @@ def test_what_is_there_is_not_sent_and_the_rest_goes_biggest_first(tmp_path: Pat
     assert [content.size for content, _ in repo.uploads] == [300, 50]
     assert sent == Sent(sent=350, there=120)
     assert sorted(content.size for content in repo.asked) == [20, 50, 100, 300]
-    assert notes_of(heard) == {"20": "there", "100": "there", "300": "", "50": ""}
+    assert notes_of(heard) == {"300": "", "50": ""}
+    assert heard[0] == Noted(text="2 of 4 blobs are there already")
     again, _ = run(repo, blobs, tmp_path)
     assert again == Sent(there=470)
 
@@ -137,6 +138,47 @@ def test_an_upload_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
     repo.held.clear()
     run(repo, [one], tmp_path)
     assert repo.uploads[-1] == (one.content, None)
+
+
+@pytest.mark.parametrize("fault", [NoAccess("denied"), TryAgain("cut")])
+def test_a_session_that_leads_nowhere_does_not_stand_in_the_way(
+    tmp_path: Path, fault: OvenproofError
+) -> None:
+    class Stale(Repo):
+        def upload(self, blob: Blob, **options: Any) -> Uploaded:
+            if options.get("resume"):
+                self.uploads.append((blob.content, options["resume"]))
+                raise fault
+            return Repo.upload(self, blob, **options)
+
+    one = blob(100)
+    with pytest.raises(TryAgain):
+        run(Repo(faults={one.content: TryAgain("cut")}), [one], tmp_path)
+    repo = Stale()
+    sent, _ = run(repo, [one], tmp_path)
+    assert sent == Sent(sent=100)
+    assert [resume for _, resume in repo.uploads] == ["session-1", None]
+
+
+def test_a_fault_after_bytes_were_sent_keeps_the_session(tmp_path: Path) -> None:
+    one = blob(100)
+    repo = Repo(faults={one.content: TryAgain("cut")})
+    for _ in range(2):
+        with pytest.raises(TryAgain):
+            run(repo, [one], tmp_path)
+        repo.faults[one.content] = TryAgain("cut")
+    assert [resume for _, resume in repo.uploads] == [None, "session-1"]
+
+
+def test_the_note_of_an_upload_that_a_killed_process_ended_is_removed(tmp_path: Path) -> None:
+    one = blob(100)
+    repo = Repo(faults={one.content: TryAgain("cut")})
+    with pytest.raises(TryAgain):
+        run(repo, [one], tmp_path)
+    repo.held.add(one.content)
+    run(repo, [one], tmp_path)
+    kept = [path.read_bytes() for path in (tmp_path / "notes").iterdir()]
+    assert not any(b"session-1" in text for text in kept)
 
 
 def test_a_session_is_one_repositorys_own(tmp_path: Path) -> None:

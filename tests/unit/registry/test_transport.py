@@ -10,11 +10,11 @@ import httpx2
 import pytest
 
 from ovenproof.core.digest import Content
-from ovenproof.errors import NoAccess, TryAgain
-from ovenproof.registry.client import Registries
+from ovenproof.errors import LockAgain, NoAccess, TryAgain
+from ovenproof.registry.client import WAITS_S, Registries
 from ovenproof.registry.reference import Repository
-from ovenproof.registry.refusal import refused, said, where
-from ovenproof.registry.transport import may_plain, retry_after_s
+from ovenproof.registry.refusal import Absent, Unanswered, refused, said, where
+from ovenproof.registry.waiting import absent_waits, retry_after_s
 from tests.fakes.registry import FakeRegistry
 
 REQUEST = httpx2.Request("GET", "https://registry.example/v2/?sig=secret")
@@ -46,17 +46,6 @@ def answering(data: bytes) -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
-
-
-def test_plain_http_is_for_loopback_and_for_who_was_named() -> None:
-    insecure = frozenset({"plain.example", "port.example:5000"})
-
-    assert all(may_plain(host, insecure) for host in ("localhost:5000", "127.0.0.1", "[::1]:80"))
-    assert may_plain("plain.example:5000", insecure)
-    assert may_plain("port.example:5000", insecure)
-    assert not may_plain("port.example:5001", insecure)
-    assert not may_plain("localhost.example", insecure)
-    assert not may_plain("10.0.0.1", insecure)
 
 
 def test_a_wait_is_in_seconds_or_until_a_date_of_the_servers_clock() -> None:
@@ -115,6 +104,38 @@ def test_a_host_that_was_named_is_spoken_to_in_plain(tmp_path: Path) -> None:
             assert registries.at(Repository(alias, "a")).has(CONTENT)
 
 
+def test_an_address_that_is_none_is_told(tmp_path: Path) -> None:
+    there = b"Location: http://bad:port/\r\n"
+    with (
+        answering(b"HTTP/1.1 307 Go\r\n" + there + b"Content-Length: 0\r\n\r\n") as address,
+        Registries(environment={}, home=tmp_path, waits_s=()) as registries,
+        pytest.raises(NoAccess, match="an address that is none"),
+    ):
+        registries.at(Repository(address, "a")).has(CONTENT)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("code", ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"])
+def test_a_manifest_whose_parts_are_gone_is_pushed_again(status: int, code: str) -> None:
+    body = b'{"errors":[{"code":"' + code.encode() + b'"}]}'
+    put = httpx2.Request("PUT", "https://registry.example/v2/a/manifests/v1")
+    answer = httpx2.Response(status, content=body, request=put)
+
+    fault = refused("no", Repository("registry.example", "a"), answer)
+
+    assert isinstance(fault, TryAgain)
+    assert fault.hint is not None
+    assert fault.hint.startswith("run the same again")
+
+
+def test_a_blob_that_is_not_there_to_be_read_is_no_reason_to_try_again() -> None:
+    fault = refused(
+        "no", Repository("x.example", "a"), response(404, b'{"errors":[{"code":"BLOB_UNKNOWN"}]}')
+    )
+
+    assert isinstance(fault, LockAgain)
+
+
 def test_a_redirect_to_a_place_without_https_is_not_followed(tmp_path: Path) -> None:
     there = b"Location: http://elsewhere.example/x?sig=secret\r\n"
     with (
@@ -144,6 +165,26 @@ def test_who_is_not_there_may_be_there_later(tmp_path: Path) -> None:
         pytest.raises(TryAgain, match="does not answer"),
     ):
         registries.at(Repository(address, "a")).has(CONTENT)
+
+
+def test_who_was_never_there_is_waited_for_a_short_time_and_who_went_away_longer(
+    tmp_path: Path,
+) -> None:
+    with Registries(environment={}, home=tmp_path, waits_s=(0.001,)) as met:
+        with FakeRegistry() as registry:
+            address = Repository(registry.address, "a")
+            assert not met.at(address).has(CONTENT)
+        with pytest.raises(Unanswered) as gone:
+            met.at(address).has(CONTENT)
+    with (
+        Registries(environment={}, home=tmp_path, waits_s=(0.001,)) as new,
+        pytest.raises(Absent, match="does not answer"),
+    ):
+        new.at(address).has(CONTENT)
+    assert not isinstance(gone.value, Absent)
+    assert absent_waits(WAITS_S) == 2
+    assert absent_waits(()) == 0
+    assert absent_waits((3.0,)) == 0
 
 
 def test_a_name_that_nobody_has_says_so(tmp_path: Path) -> None:

@@ -83,6 +83,18 @@ def test_the_ca_of_a_host_is_believed(
     assert not has(tmp_path, server)
 
 
+def test_certificates_without_a_port_are_for_the_port_of_https_only(
+    server: str, certificate: Path, tmp_path: Path
+) -> None:
+    for host in ("127.0.0.1", "127.0.0.1:443"):
+        folder = tmp_path / ".docker" / "certs.d" / host
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_bytes(certificate.read_bytes())
+
+    with pytest.raises(NoAccess, match="trusted"):
+        has(tmp_path, server)
+
+
 def test_the_file_that_the_environment_names_is_believed(
     server: str, certificate: Path, tmp_path: Path
 ) -> None:

@@ -271,6 +271,55 @@ def test_a_session_that_is_gone_begins_anew() -> None:
     assert kinds(registry) == ["Ask", "Begin", "Patch", "Put"]
 
 
+@pytest.mark.parametrize("fault", ["denied", "busy", "too-many", "odd-status", "gone", "cut-none"])
+@pytest.mark.parametrize("patience", [0, 5])
+def test_a_session_of_another_process_that_leads_nowhere_is_no_fault(
+    fault: str, patience: int
+) -> None:
+    registry = Registry(faults=[fault], sessions={f"{BASE}7": bytearray(DATA[:30])})
+    upload = Upload(CONTENT, ANY, session=f"{BASE}7", patience=patience)
+
+    assert run(upload, registry) == Done()
+
+    assert kinds(registry) == ["Ask", "Begin", "Patch", "Put"]
+    assert upload.faults == 0
+
+
+def test_a_session_of_our_own_is_asked_for_with_patience() -> None:
+    registry = Registry(faults=["", "cut-half", "busy"])
+
+    assert run(Upload(CONTENT, ANY), registry) == Done()
+
+    assert kinds(registry) == ["Begin", "Patch", "Ask", "Ask", "Patch", "Put"]
+
+
+def test_what_we_may_not_ask_is_passed_over_where_nothing_hangs_on_it() -> None:
+    upload = Upload(CONTENT, ANY, homes=(HOME, OTHER_HOME), session=f"{BASE}7")
+
+    upload.passed_over()
+    assert (upload.next, upload.session) == (Begin(HOME), None)
+    upload.passed_over()
+    upload.passed_over()
+    last: object = upload.next
+    assert last == Begin()
+    assert upload.faults == 0
+    with pytest.raises(ValueError, match="hangs"):
+        upload.passed_over()
+
+
+def test_a_mount_that_is_put_off_is_waited_for_once() -> None:
+    upload = Upload(CONTENT, ANY, homes=(HOME, OTHER_HOME))
+    later = Answer(status=429, headers={"retry-after": "1"}, url=BASE)
+
+    upload.answered(later)
+    assert (upload.next, upload.faults) == (Begin(HOME), 1)
+    upload.answered(later)
+    assert (upload.next, upload.faults) == (Begin(OTHER_HOME), 2)
+    upload.answered(Answer(status=503, url=BASE))
+    last: object = upload.next
+    assert (last, upload.faults) == (Begin(), 2)
+
+
 def test_more_bytes_than_were_sent_are_a_lie() -> None:
     registry = Registry(faults=["", "cut-half", "lie-more"])
 
