@@ -9,7 +9,7 @@ import shutil
 import sys
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -190,6 +190,31 @@ def test_the_doctor_answers_with_nothing_in_reach(project: Project) -> None:
     assert not found["Docker engine"]["fine"]
     assert "--output layout" in found["Docker engine"]["hint"]
     assert project.run("doctor").code == 0
+
+
+def test_the_doctor_says_whose_login_a_push_would_use(project: Project) -> None:
+    def login() -> dict[str, Any]:
+        found = {item["name"]: item for item in project.run("doctor", "--json").json()}
+        item = found["registry login"]
+        assert isinstance(item, dict)
+        return item
+
+    assert login()["fine"]
+    assert "at no registry" in login()["detail"]
+    catalogue = project.root / "models.yaml"
+    catalogue.write_text("repository: ghcr.io/cook/models\n" + _without_repository(catalogue))
+    assert not login()["fine"]
+    assert login()["hint"] == "docker login ghcr.io"
+    config = project.home / ".docker" / "config.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text('{"auths": {"ghcr.io": {"auth": "Y29vazpzZWNyZXQtY2FuYXJ5"}}}')
+    assert login()["fine"]
+    assert login()["detail"] == f"ghcr.io: from {config}"
+
+
+def _without_repository(catalogue: Path) -> str:
+    lines = catalogue.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("repository:"))
 
 
 def test_it_works_from_a_folder_below(project: Project) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from ovenproof.events import Advanced, Finished, Noted, Started
-from ovenproof.tasks.screen import progress
+from ovenproof.tasks.screen import count, progress
 
 
 def test_a_line_says_what_begins_and_one_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +25,7 @@ def test_what_never_began_is_not_done(capsys: pytest.CaptureFixture[str]) -> Non
     with progress() as listener:
         listener(Finished(name="config", note="there"))
     assert capsys.readouterr().err == ""
+
+
+def test_one_of_a_thing_is_not_many() -> None:
+    assert [count(number, "blob") for number in (0, 1, 2)] == ["0 blobs", "1 blob", "2 blobs"]

@@ -12,7 +12,7 @@ from typing import Any, Never, TypeAlias
 
 import yaml
 
-from ovenproof.core.page import TOKEN, Mark, Page
+from ovenproof.core.page import LOGIN, TOKEN, Mark, Page
 from ovenproof.errors import BadFile
 
 MAX_NODES = 20_000
@@ -126,7 +126,7 @@ def describe(value: Plain) -> str:
         case Number():
             return f"the number `{value}`"
         case str():
-            shown = TOKEN.sub("***", value)
+            shown = TOKEN.sub("***", LOGIN.sub("***", value))
             return f"the text `{shown}`" if len(shown) <= 60 else f"the text `{shown[:57]}…`"
         case list():
             return "a list"

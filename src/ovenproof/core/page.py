@@ -13,7 +13,7 @@ SECRET_NAME = re.compile(
 )
 """What things are called that nobody else may read. `TOKENS` and `TOKENIZERS` are none."""
 _SECRET_VALUE = re.compile(rf"((?:{SECRET_NAME.pattern})[\w.-]*[\"']?\s*:\s*)(\S.*)", re.I)
-_LOGIN = re.compile(r"[^\s\"':]+:[^\s\"']*@(?!sha256:)")
+LOGIN = re.compile(r"[^\s\"':]+:[^\s\"']*@(?!sha256:)")
 """A user and a password, before a host."""
 _WIDTH = 96
 
@@ -63,7 +63,7 @@ class Page:
         """The line, and carets under the word. What looks like a secret is starred out."""
         line = self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
         line = _SECRET_VALUE.sub(lambda found: found[1] + "*" * len(found[2]), line)
-        line = _LOGIN.sub(lambda found: "*" * len(found[0]), line)
+        line = LOGIN.sub(lambda found: "*" * len(found[0]), line)
         line = TOKEN.sub(lambda found: "*" * len(found[0]), line).replace("\t", " ")
         start = mark.column - 1
         cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0

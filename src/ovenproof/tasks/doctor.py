@@ -11,7 +11,7 @@ from invoke import Context
 
 from ovenproof.errors import OvenproofError
 from ovenproof.events import silent
-from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, refused, say, verb
+from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, project, refused, say, verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +152,40 @@ def _outcomes() -> Finding:
     return Finding(name=name, fine=True, needed_for=needed_for, detail=detail)
 
 
+def _registry() -> Finding:
+    """Who we would be to the catalogue's registry. Asks no registry, but maybe a login helper."""
+    from ovenproof.registry.credentials import Credentials
+    from ovenproof.registry.reference import parse_repository
+
+    name, needed_for = "registry login", "push, and what is not public"
+    try:
+        repository = parse_repository(project().catalogue().repository)
+    except OvenproofError:
+        return Finding(
+            name=name,
+            fine=True,
+            needed_for=needed_for,
+            detail="the catalogue's repository is at no registry: push --to names one",
+        )
+    try:
+        login = Credentials(os.environ, Path.home()).find(repository)
+    except OvenproofError as error:
+        return Finding(
+            name=name,
+            fine=False,
+            needed_for=needed_for,
+            detail=f"{repository.host}: {error.what}",
+            hint=error.hint or error.what,
+        )
+    return Finding(
+        name=name,
+        fine=login is not None,
+        needed_for=needed_for,
+        detail=f"{repository.host}: {f'from {login.origin}' if login else 'none'}",
+        hint=f"docker login {repository.host}",
+    )
+
+
 def _program(name: str, needed_for: str, hint: str) -> Finding:
     place = shutil.which(name)
     return Finding(
@@ -172,6 +206,7 @@ _LOOKS: tuple[Callable[[], Finding], ...] = (
     _store,
     _packages,
     _debian,
+    _registry,
     _outcomes,
     _apt,
     _engine,

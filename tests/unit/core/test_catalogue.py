@@ -315,6 +315,13 @@ def test_an_empty_name_gets_no_advice_but_the_list() -> None:
     assert "`phi-4`" in str(caught.value)
 
 
+@pytest.mark.parametrize("before", ["", "https://"])
+def test_a_password_in_the_repository_is_not_repeated(before: str) -> None:
+    found = fault(f"repository: {before}bob:c4n4ry@h.io/a\nmodels: {{m: {{model: a/b}}}}")
+    assert "c4n4ry" not in str(found)
+    assert found.got == "the text `***h.io/a`"
+
+
 def test_an_image_is_named_by_repository_and_entry() -> None:
     found = catalogue.parse("repository: ghcr.io/acme/m\nmodels: {phi-4: {model: a/b}}")
     assert found.reference(found.entry("phi-4")) == "ghcr.io/acme/m:phi-4"
