@@ -82,7 +82,7 @@ def test_the_steps_of_a_release_push_test_and_then_tag_the_default_image(
         look=look,
     )
     run.run()
-    assert tags["Start it and ask it"] == ""
+    assert tags["Pull it, start it and ask it"] == ""
     assert tags["Keep what was pushed"] == image["digest"]
     note = (checkout / "note.md").read_text()
     assert f"{registry}/cook/kitchen@{image['digest']}" in note
