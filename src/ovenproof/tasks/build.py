@@ -2,9 +2,9 @@
 
 from invoke import Context
 
-from ovenproof.errors import BadCall, OvenproofError, raise_all
-from ovenproof.tasks.entries import of_entries
-from ovenproof.tasks.shell import answer, chosen, heard_by, is_dry, machine, project, say, verb
+from ovenproof.errors import BadCall
+from ovenproof.tasks.entries import Delivery
+from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say, verb
 
 
 @verb(
@@ -33,9 +33,8 @@ def build(  # noqa: PLR0913, PLR0917  the words of a command line
     json: bool = False,
 ) -> None:
     """Build images. What is not locked yet is locked first. With --dry: only plan."""
-    from ovenproof.build import prepare
-    from ovenproof.tasks.outputs import check_sizes, choose, pushed_to
-    from ovenproof.tasks.screen import progress, size
+    from ovenproof.tasks.outputs import choose, pushed_to
+    from ovenproof.tasks.screen import size
 
     if output and (push or to is not None):
         raise BadCall("`--push` is an output, so `--output` cannot go with it")
@@ -52,20 +51,11 @@ def build(  # noqa: PLR0913, PLR0917  the words of a command line
         tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
         return
     results = []
-    faults: dict[str, OvenproofError] = {}
-    for name in names:
-        with progress(quiet=json) as listener:
-            try:
-                bake = prepare(here, heard_by(listener, gives), name, may_lock=not locked)
-                made, goal = bake.plan(), where(name)
-                check_sizes(made, goal)
-                image, written = bake.deliver(made, goal, save=not locked)
-            except OvenproofError as fault:
-                faults[name] = fault
-                continue
+    delivery = Delivery(project=here, machine=gives, names=names, where=where, locked=locked)
+    for bake, image, written in delivery.run(quiet=json):
         results.append(
             {
-                "name": name,
+                "name": bake.entry.name,
                 "image": bake.reference,
                 "digest": str(image.digest.digest),
                 "size": image.size,
@@ -85,4 +75,4 @@ def build(  # noqa: PLR0913, PLR0917  the words of a command line
             say(f"use     {written.use or bake.run_line(written)}")
     if json:
         answer(results)
-    raise_all(of_entries(faults, names))
+    delivery.raise_faults()

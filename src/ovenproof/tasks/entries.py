@@ -1,13 +1,54 @@
-"""Several entries in one call: which of them can be meant, and what is wrong with which."""
+"""Several entries in one call: each is delivered; what is wrong with which is said at the end."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ovenproof.errors import OvenproofError, Several
+from ovenproof.errors import OvenproofError, Several, raise_all
+from ovenproof.tasks.shell import heard_by
 
 if TYPE_CHECKING:
+    from ovenproof.build import Bake
+    from ovenproof.core.image import Image
+    from ovenproof.machine import Machine
+    from ovenproof.outputs.interface import Written
     from ovenproof.project import Project
+    from ovenproof.tasks.outputs import Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Entries on their way to where their images go. One that fails does not stop the others."""
+
+    project: "Project"
+    machine: "Machine"
+    names: Sequence[str]
+    where: "Choice"
+    locked: bool
+    faults: dict[str, OvenproofError] = field(default_factory=dict)
+
+    def run(self, *, quiet: bool) -> "Iterator[tuple[Bake, Image, Written | None]]":
+        """Deliver one after the other; those that failed are among `faults` afterwards."""
+        from ovenproof.build import prepare
+        from ovenproof.tasks.outputs import check_sizes
+        from ovenproof.tasks.screen import progress
+
+        for name in self.names:
+            try:
+                with progress(quiet=quiet) as listener:
+                    machine = heard_by(listener, self.machine)
+                    bake = prepare(self.project, machine, name, may_lock=not self.locked)
+                    made, output = bake.plan(), self.where(name)
+                    check_sizes(made, output)
+                    image, written = bake.deliver(made, output, save=not self.locked)
+            except OvenproofError as fault:
+                self.faults[name] = fault
+            else:
+                yield bake, image, written
+
+    def raise_faults(self) -> None:
+        raise_all(of_entries(self.faults, self.names))
 
 
 def only_locked(here: "Project", names: Sequence[str]) -> list[str]:

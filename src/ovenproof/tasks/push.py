@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ovenproof.errors import BadCall, LockAgain, OvenproofError, raise_all
-from ovenproof.tasks.entries import of_entries, only_locked
-from ovenproof.tasks.shell import answer, chosen, heard_by, is_dry, machine, project, say, verb
+from ovenproof.errors import BadCall, LockAgain
+from ovenproof.tasks.entries import Delivery, only_locked
+from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say, verb
 
 if TYPE_CHECKING:
     from ovenproof.project import Project
@@ -42,9 +42,7 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
     json: bool = False,
 ) -> None:
     """Build images and push them. What the registry has does not move. With --dry: only plan."""
-    from ovenproof.build import prepare
-    from ovenproof.tasks.outputs import check_sizes, pushed_to
-    from ovenproof.tasks.screen import progress
+    from ovenproof.tasks.outputs import pushed_to
 
     terms = _terms(untagged=untagged, force=force, was=was)
     here = project(saves=not is_dry(context))
@@ -59,20 +57,11 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
         tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
         return
     results: list[dict[str, Any]] = []
-    faults: dict[str, OvenproofError] = {}
-    for name in names:
-        with progress(quiet=json) as listener:
-            try:
-                bake = prepare(here, heard_by(listener, gives), name, may_lock=not locked)
-                made, output = bake.plan(), where(name)
-                check_sizes(made, output)
-                image, written = bake.deliver(made, output, save=not locked)
-            except OvenproofError as fault:
-                faults[name] = fault
-                continue
+    delivery = Delivery(project=here, machine=gives, names=names, where=where, locked=locked)
+    for bake, image, written in delivery.run(quiet=json):
         assert written is not None
         found = {
-            "name": name,
+            "name": bake.entry.name,
             "reference": written.reference,
             "digest": str(image.digest.digest),
             "size": image.size,
@@ -88,7 +77,7 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
             say(_as_text(found))
     if json:
         answer(results)
-    raise_all(of_entries(faults, names))
+    delivery.raise_faults()
 
 
 def _locked(here: "Project", names: list[str]) -> list[str]:
