@@ -130,6 +130,24 @@ class ImageLock:
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Cut:
+    """Which tensors of an original a file holds: those whose bytes lie in a range of it.
+
+    The file is a head of its own and then that range; each tensor in it is the original's, byte
+    for byte, which was proven when it was locked.
+    """
+
+    of: str
+    """The original's path in its repository."""
+    original: Content
+    head: Content
+    """The original's first bytes: eight of length, and then the JSON."""
+    start: int
+    stop: int
+    """Counted from the end of the head, as a safetensors header counts."""
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class LockedFile:
     """One file of the weights."""
 
@@ -139,6 +157,10 @@ class LockedFile:
     digest: Digest
     pinned_by: Literal["file", "layer"] = "file"
     """Whether `digest` is the file's own, or that of the layer which holds the file alone."""
+    cut: Cut | None = None
+    """Where the file is a part of one that was too large."""
+    made: bool = False
+    """Written when it was locked, because files were cut: the index of the weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,14 +184,7 @@ class ModelLock:
         return {
             "fingerprint": str(self.fingerprint),
             "origin": dict(self.origin),
-            "files": [
-                {
-                    "path": file.path,
-                    "size": file.size,
-                    ("digest" if file.pinned_by == "file" else "layer"): str(file.digest),
-                }
-                for file in sorted(self.files)
-            ],
+            "files": [_file_json(file) for file in sorted(self.files)],
             "facts": dict(self.facts),
             "order": self.order,
             "layers": _proofs_json(self.layers),
@@ -242,7 +257,38 @@ def _read_file(item: Reader) -> LockedFile:
         size=item.integer("size"),
         digest=item.digest("layer" if by_layer else "digest"),
         pinned_by="layer" if by_layer else "file",
+        cut=_read_cut(item.below("cut")) if item.has("cut") else None,
+        made=item.has("made"),
     )
+
+
+def _read_cut(item: Reader) -> Cut:
+    return Cut(
+        of=item.text("of"),
+        original=item.below("original").content(),
+        head=item.below("head").content(),
+        start=item.integer("start"),
+        stop=item.integer("stop"),
+    )
+
+
+def _file_json(file: LockedFile) -> dict[str, Json]:
+    found: dict[str, Json] = {
+        "path": file.path,
+        "size": file.size,
+        ("digest" if file.pinned_by == "file" else "layer"): str(file.digest),
+    }
+    if file.made:
+        found["made"] = True
+    if file.cut is not None:
+        found["cut"] = {
+            "of": file.cut.of,
+            "original": _content(file.cut.original),
+            "head": _content(file.cut.head),
+            "start": file.cut.start,
+            "stop": file.cut.stop,
+        }
+    return found
 
 
 def _read_proofs(top: Reader) -> Proofs:

@@ -17,10 +17,10 @@ import httpx2
 
 from ovenproof.core.address import shown
 from ovenproof.errors import NoAccess, TryAgain
+from ovenproof.net.waiting import LONGEST_WAIT_S, retry_after_s
 from ovenproof.registry.challenge import Bearer
 from ovenproof.registry.credentials import Login
 from ovenproof.registry.reference import Repository
-from ovenproof.registry.waiting import LONGEST_WAIT_S, retry_after_s
 
 Allows: TypeAlias = Callable[[httpx2.URL, Repository], bool]
 """Whether a registry may send us to an address: `Schemes.allows`."""

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import httpx2
 
 from ovenproof.errors import NoAccess, OvenproofError
+from ovenproof.net.waiting import absent_waits, pause_s, retry_after_s
 from ovenproof.registry import wire
 from ovenproof.registry.auth import Auth
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.refusal import Absent, Unanswered, unreachable, where
 from ovenproof.registry.schemes import Schemes, is_own
-from ovenproof.registry.waiting import absent_waits, pause_s, retry_after_s
 from ovenproof.registry.wire import Call
 
 _LOGINS = 4

@@ -11,10 +11,10 @@ import pytest
 
 from ovenproof.core.digest import Content
 from ovenproof.errors import LockAgain, NoAccess, TryAgain
+from ovenproof.net.waiting import absent_waits, retry_after_s
 from ovenproof.registry.client import WAITS_S, Registries
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.refusal import Absent, Unanswered, refused, said, where
-from ovenproof.registry.waiting import absent_waits, retry_after_s
 from tests.fakes.registry import FakeRegistry
 
 REQUEST = httpx2.Request("GET", "https://registry.example/v2/?sig=secret")

@@ -1,0 +1,1 @@
+"""Speaks to the Hugging Face hub, or to a mirror of it; knows nothing of images."""

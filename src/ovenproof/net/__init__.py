@@ -1,0 +1,1 @@
+"""What whoever speaks HTTP needs, whomever it speaks to."""
