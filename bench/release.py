@@ -24,7 +24,8 @@ from measure import Run, machine, run, table
 
 from ovenproof.core import catalogue, weights
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedFile, ModelLock, ModelsLock, fingerprint
+from ovenproof.core.lock import fingerprint
+from ovenproof.core.model_lock import LockedFile, ModelLock, ModelsLock
 
 ROOT = Path(__file__).resolve().parents[1]
 OVENPROOF = str(Path(sys.executable).with_name("ovenproof"))

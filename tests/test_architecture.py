@@ -14,6 +14,7 @@ LEVELS = (
     {"registry", "wheels", "hub"},
     {"sources", "bases", "outputs", "inside", "smoke", "prove", "deploy", "report"},
     {"identity", "machine", "project", "stack"},
+    {"shape"},
     {"supply"},
     {"runners", "spread"},
     {"resolve_flavour"},

@@ -1,15 +1,17 @@
 """The second shell: locks -> plan -> layers -> image -> output."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ovenproof import shape as shaping
+from ovenproof.core import modelpack, weights
 from ovenproof.core import plan as planning
-from ovenproof.core import weights
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.entry import Entry
 from ovenproof.core.image import Image, Layer, Settings
-from ovenproof.core.lock import ImageLock, ModelLock
+from ovenproof.core.image_lock import ImageLock
+from ovenproof.core.model_lock import ModelLock
 from ovenproof.core.plan import Knowledge, Plan, Step
 from ovenproof.errors import (
     LockAgain,
@@ -22,13 +24,14 @@ from ovenproof.errors import (
     raise_all,
 )
 from ovenproof.events import Noted
-from ovenproof.identity import run_line, settings
+from ovenproof.identity import settings
 from ovenproof.machine import Machine
 from ovenproof.outputs.interface import Output, Written
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.resolve import Resolver
 from ovenproof.runners import Oven, Scene, measure_literal, remembered, told
-from ovenproof.stack import check_options, runtime, stack
+from ovenproof.shape import Locked, Shape
+from ovenproof.stack import check_options, runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Bake:
     model_lock: ModelLock
     steps: tuple[Step, ...]
     settings: Settings
+    shape: Shape
+    locked: Locked
     oven: Oven
 
     def plan(self) -> Plan:
@@ -58,6 +63,7 @@ class Bake:
             **self.image_lock.layers,
             **{step.action.key: measure_literal(step) for step in self.steps if step.literal},
             **planning.taken(self.steps),
+            **shaping.known(self.shape, self.model_lock, self.entry.model_path),
         }
         unknown = [step for step in self.steps if step.action.key not in known]
         return self._plan(known, told(self.machine, unknown))
@@ -70,7 +76,7 @@ class Bake:
         A remote store that told a wrong layer is found out when the bytes go by, or when an output
         refuses its size. What it told is then proven, and the right image is made and handed over.
         """
-        image = self.finish(plan, save=save)
+        image = self.finish(plan, save=save, output=output)
         if output is None:
             return image, None
         try:
@@ -83,8 +89,13 @@ class Bake:
                 raise
         return proven, self.write(proven, output)
 
-    def finish(self, plan: Plan, *, save: bool, doubts: bool = False) -> Image:
+    def finish(
+        self, plan: Plan, *, save: bool, doubts: bool = False, output: Output | None = None
+    ) -> Image:
         """Prove the layers that are not known yet; then there is an image.
+
+        What comes over a network is proven while an output takes it, if it can. Otherwise it is
+        brought to this machine first, unless nobody wants its bytes.
 
         With `save` all proofs go into the locks, also those that this store remembers, so that
         nobody has to make them again, and so that the locks are the same wherever they are made.
@@ -92,7 +103,7 @@ class Bake:
         """
         doubted = plan.told if save or doubts else ()
         known = {item.step.action.key: item.layer for item in plan.steps if item.layer}
-        known.update(self.oven.prove([item.step for item in (*plan.to_run, *doubted)]))
+        known.update(self._prove([item.step for item in (*plan.to_run, *doubted)], output))
         for item in doubted:
             if known[item.step.action.key] != item.layer:
                 text = f"the remote store was wrong about {item.step.title}; it is proven here now"
@@ -111,7 +122,11 @@ class Bake:
         """Hand the image to an output; each layer's bytes are checked as they go by."""
         steps = {step.action.key: step for step in self.steps}
         raise_all(output.refuses(image))
-        self.oven.fetch(steps[layer.action.key] for layer in output.lacks(image))
+        lacks = [steps[layer.action.key] for layer in output.lacks(image)]
+        if output.absorber is None:
+            self.oven.bring(lacks)
+        else:
+            self.oven.fetch(lacks)
 
         def open_layer(layer: Layer, offset: int = 0) -> Iterator[bytes]:
             return self.oven.open(steps[layer.action.key], layer.content, offset)
@@ -119,24 +134,39 @@ class Bake:
         return output.write(image, self.reference, open_layer, self.machine.listener)
 
     def run_line(self, written: Written | None = None) -> str:
-        """The command to start the image with, from where an output took it."""
+        """What to do with it, from where an output took it: most often to start it."""
         reference = written.reference if written else None
-        return run_line(self.entry, self.files.flavour, reference or self.reference)
+        return shaping.use(self.shape, self.entry, self.files.flavour, reference or self.reference)
+
+    def _prove(self, steps: Sequence[Step], output: Output | None) -> dict[Digest, Content]:
+        absorber = output.absorber if output is not None else None
+        if absorber is None:
+            if output is not None:
+                self.oven.bring(steps)
+            return self.oven.prove(steps)
+        found = self.oven.prove([step for step in steps if not step.distant])
+        return {**found, **self.oven.absorb([step for step in steps if step.distant], absorber)}
 
     def _plan(
         self, known: dict[Digest, Content], heard: Mapping[Digest, Content] = MappingProxyType({})
     ) -> Plan:
-        supplies = {supply.content for step in self.steps for supply in step.supplies}
+        supplies = {s.content for step in self.steps for s in (*step.supplies, *step.distant)}
         held = frozenset(item.digest for item in supplies if self.machine.store.has(item))
+        assembled = shaping.assembler(self.shape, self.locked, self.settings)
         knowledge = Knowledge(layers={**heard, **known}, held=held, told=frozenset(heard))
-        return planning.make(self.entry.name, self.steps, knowledge, self.settings)
+        return planning.make(self.entry.name, self.steps, knowledge, assembled)
 
     def _save(self, known: dict[Digest, Content]) -> None:
         below = {step.action.key for step in runtime(self.files.flavour, self.image_lock)}
         proved = (step for step in self.steps if step.literal is None and step.base is None)
         keys = {step.action.key for step in proved}
-        image = {key: known[key] for key in keys & below}
-        model = {key: known[key] for key in keys - below}
+        raw = {step.action.key for step in self.steps if step.action.kind == modelpack.KIND}
+        image = (
+            {key: known[key] for key in keys & below} if keys & below else self.image_lock.layers
+        )
+        model = {key: known[key] for key in keys - below if key not in raw}
+        if self.shape != "image":  # the layers of the others stay proven
+            model = {**self.model_lock.layers, **model}
         if image != self.image_lock.layers and self.project.may_save(self.files):
             self.project.prove_image(self.files, self.image_lock, image)
         if model != self.model_lock.layers:
@@ -150,7 +180,9 @@ def _has_other_causes(fault: OvenproofError) -> bool:
     return all(isinstance(one, others) for one in faults)
 
 
-def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) -> Bake:
+def prepare(
+    project: Project, machine: Machine, name: str, *, may_lock: bool, shape: Shape = "image"
+) -> Bake:
     """Everything that is needed to plan an entry; what is not locked yet is locked, if it may."""
     catalogue = project.catalogue()
     entry = catalogue.entry(name)
@@ -158,15 +190,17 @@ def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) ->
     resolver = Resolver(project=project, machine=machine)
     image_lock = resolver.flavour(files, may_lock=may_lock)
     check_options(catalogue, entry, image_lock)
-    model_lock, source = resolver.model(entry, files, image_lock, may_lock=may_lock)
-    reference = catalogue.reference(entry)
-    scene = Scene(
-        machine=machine,
+    model_lock = resolver.model(entry, files, image_lock, may_lock=may_lock)
+    reference = f"{catalogue.repository}:{shaping.tag(shape, entry.name)}"
+    placed = resolver.placed(entry, model_lock)
+    locked = Locked(
+        entry=entry,
         flavour=files.flavour,
         image_lock=image_lock,
-        model_lock=model_lock,
-        source=source,
+        model=placed[entry.model_path].weights(entry.model_path),
+        adapters={a.name: placed[a.path].weights(a.path) for a in entry.adapters},
     )
+    scene = Scene(machine=machine, flavour=files.flavour, image_lock=image_lock, weights=placed)
     return Bake(
         project=project,
         machine=machine,
@@ -175,14 +209,9 @@ def prepare(project: Project, machine: Machine, name: str, *, may_lock: bool) ->
         files=files,
         image_lock=image_lock,
         model_lock=model_lock,
-        steps=stack(
-            entry,
-            files.flavour,
-            image_lock,
-            model_lock,
-            source.supplies(model_lock),
-            mirror=machine.base_mirror,
-        ),
+        steps=shaping.steps(shape, locked, mirror=machine.base_mirror),
+        shape=shape,
+        locked=locked,
         settings=settings(entry, files.flavour, image_lock, model_lock, reference),
         oven=Oven(scene),
     )

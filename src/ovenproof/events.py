@@ -31,13 +31,20 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """All pieces of work that begin from now on move so many bytes together."""
+
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Something that a person may want to know, once."""
 
     text: str
 
 
-Event: TypeAlias = Started | Advanced | Finished | Noted
+Event: TypeAlias = Expected | Started | Advanced | Finished | Noted
 Listener: TypeAlias = Callable[[Event], None]
 
 

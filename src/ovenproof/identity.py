@@ -7,7 +7,9 @@ from ovenproof.core.digest import canonical_json
 from ovenproof.core.entry import Entry
 from ovenproof.core.flavour import Based, Built, Flavour
 from ovenproof.core.image import Settings
-from ovenproof.core.lock import ImageLock, ModelLock
+from ovenproof.core.image_lock import ImageLock
+from ovenproof.core.model_lock import ModelLock
+from ovenproof.core.shapes import license_of, origin
 from ovenproof.inside import environment
 
 
@@ -45,17 +47,15 @@ def _labels(
     entry: Entry, flavour: Flavour, image_lock: ImageLock, model_lock: ModelLock, reference: str
 ) -> dict[str, str]:
     vllm, version = _vllm(flavour, image_lock)
-    # Where a folder lay on somebody's disk is no part of what the image is.
-    origin = {key: value for key, value in model_lock.origin.items() if key != "folder"}
     labels = {
         "org.opencontainers.image.title": entry.name,
         "org.opencontainers.image.description": entry.description,
-        "org.opencontainers.image.licenses": entry.license or "",
+        "org.opencontainers.image.licenses": license_of(entry, model_lock),
         "org.opencontainers.image.version": version,
         **_base_labels(image_lock),
         "org.ovenproof.entry": entry.name,
         "org.ovenproof.flavour": entry.flavour,
-        "org.ovenproof.model": canonical_json(origin).decode(),
+        "org.ovenproof.model": canonical_json(origin(model_lock)).decode(),
         "org.ovenproof.run": run_line(entry, flavour, reference),
         "org.ovenproof.served-names": " ".join(entry.served_names),
         "org.ovenproof.vllm": f"{vllm} {version}",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ovenproof.core.record import Outcomes
 from ovenproof.events import Listener
@@ -13,21 +13,33 @@ from ovenproof.store.store import Store
 from ovenproof.wheels.pip import Pip
 
 if TYPE_CHECKING:
+    from ovenproof.hub.cache import HubCache
+    from ovenproof.hub.hub import Hub
     from ovenproof.registry.client import Registries
 
 
-class SharedRegistries:
-    """The registries of a run: made when they are first asked for, by whichever thread, and once.
+class Closable(Protocol):
+    """What has connections."""
 
-    They have to be made late: with them an HTTP client is imported.
+    def close(self) -> None:
+        """Let them go."""
+
+
+Shared = TypeVar("Shared", bound=Closable)
+
+
+class Late(Generic[Shared]):
+    """What a run shares, made when it is first asked for, by whichever thread, and once.
+
+    Registries and the hub have to be made late: with them an HTTP client is imported.
     """
 
-    def __init__(self, make: "Callable[[], Registries]") -> None:
+    def __init__(self, make: Callable[[], Shared]) -> None:
         self._make = make
         self._lock = Lock()
-        self._made: Registries | None = None
+        self._made: Shared | None = None
 
-    def __call__(self) -> "Registries":
+    def __call__(self) -> Shared:
         with self._lock:
             if self._made is None:
                 self._made = self._make()
@@ -57,5 +69,9 @@ class Machine:
     listener: Listener
     registries: "Callable[[], Registries]"
     """Those it talks to, always the same; an HTTP client is imported when they are asked for."""
+    hub: "Callable[[], Hub]"
+    """The Hugging Face hub, or the mirror of it that a setting names."""
+    hub_cache: "HubCache"
+    """Files of the hub that other programs have left on this machine."""
     remote: Outcomes | None = None
     """What others say they found: hearsay, asked for where nothing here knows an outcome."""

@@ -16,7 +16,9 @@ from ovenproof.core import catalogue, flavour
 from ovenproof.core.catalogue import Catalogue
 from ovenproof.core.digest import Digest
 from ovenproof.core.flavour import Based, Flavour, Python
-from ovenproof.core.lock import ImageLock, ModelLock, ModelsLock, Proofs
+from ovenproof.core.image_lock import ImageLock
+from ovenproof.core.lock import Proofs
+from ovenproof.core.model_lock import ModelLock, ModelsLock
 from ovenproof.errors import BadFile
 from ovenproof.store.disk import alone, sweep, write_file, writing_to
 

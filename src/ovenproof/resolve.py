@@ -4,26 +4,52 @@ A flavour's lock holds its packages by digest; an entry's lock its weights. Both
 layers proven, so that whoever has the lock can write the manifest without one byte of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import TYPE_CHECKING, TypedDict, assert_never
 
 from ovenproof.core import weights
 from ovenproof.core.digest import Content, Digest, Json
-from ovenproof.core.entry import Entry, HubModel, LocalFolder, PackagedModel
-from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock, Order, fingerprint
+from ovenproof.core.entry import Adapter, Entry, HubModel, LocalFolder, OciModel, PackagedModel
+from ovenproof.core.image_lock import ImageLock, LockedWheel
+from ovenproof.core.lock import Proofs, fingerprint
+from ovenproof.core.model_lock import LockedFile, ModelLock, Order
 from ovenproof.core.plan import Step, taken
-from ovenproof.errors import BadFile, LockAgain
+from ovenproof.errors import BadCall, LockAgain, OvenproofError
 from ovenproof.events import Noted
 from ovenproof.machine import Machine
 from ovenproof.project import FlavourFiles, Project
-from ovenproof.runners import Oven, Scene, remembered
+from ovenproof.registry.limits import limits
+from ovenproof.registry.reference import parse_repository
+from ovenproof.runners import Oven, Placed, Scene, remembered
+from ovenproof.sources.adapter import HubAdapter
 from ovenproof.sources.checkpoint import check_claims
 from ovenproof.sources.folder import Folder
+from ovenproof.sources.hub import HubSource
 from ovenproof.sources.interface import Source
+from ovenproof.sources.oci import OciArtifact
 from ovenproof.sources.package import Package
-from ovenproof.stack import runtime, weights_steps
+from ovenproof.stack import adapter_steps, room, runtime, weights_steps
+from ovenproof.store.store import Store
 from ovenproof.wheels.target import Target
+
+if TYPE_CHECKING:
+    from ovenproof.hub.cache import HubCache
+    from ovenproof.hub.hub import Hub
+
+
+_TAR_AROUND = 64 << 10
+"""More than a layer has besides its one file."""
+
+
+class _Hub(TypedDict):
+    """What every source that is on the hub needs of this machine."""
+
+    hub: "Callable[[], Hub]"
+    cache: "HubCache"
+    store: Store
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,65 +76,105 @@ class Resolver:
 
     def model(
         self, entry: Entry, files: FlavourFiles, image_lock: ImageLock, *, may_lock: bool
-    ) -> tuple[ModelLock, Source]:
-        """An entry's lock if it is there and fits, else a new one; and its source."""
-        source = self.source(entry)
+    ) -> ModelLock:
+        """An entry's lock if it is there and fits, else a new one."""
         lock = self.project.models_lock().models.get(entry.name)
-        stale = lock is not None and lock.fingerprint != fingerprint(entry.source_fingerprint())
+        stale = lock is not None and not _is_current(lock, entry)
         if lock is not None and not stale:
             _check(entry, lock.facts)
+            source = self.source(entry, lock)
             if isinstance(source, Folder):
                 source.check(lock, entry.name, self.machine.listener)
-            return lock, source
+            return lock
         if not may_lock:
             raise _not_locked("models.lock", entry.name, stale, "model")
         if not self.project.saves:
             text = f"{entry.name} is not locked: its weights are read to plan it, nothing is saved"
             self.machine.listener(Noted(text=text))
-        return self.lock_model(entry, files, image_lock), source
+        return self.lock_model(entry, files, image_lock)
 
-    def lock_model(self, entry: Entry, files: FlavourFiles, image_lock: ImageLock) -> ModelLock:
-        """Resolve an entry's weights anew, prove their layers, and save the lock."""
-        source = self.source(entry)
-        found = source.resolve(self.machine.listener)
+    def lock_model(
+        self, entry: Entry, files: FlavourFiles, image_lock: ImageLock, *, upgrade: bool = False
+    ) -> ModelLock:
+        """Resolve an entry's weights anew, prove the layers that are at hand, and save the lock.
+
+        The commit of a hub's model stays what it is, unless `upgrade` asks for the newest.
+        """
+        lock, proven = self.resolved(entry, upgrade=upgrade)
+        placed = self.placed(entry, lock)
+        below = runtime(files.flavour, image_lock)
+        left = room(below, len(entry.adapters))
+        big, small = weights_steps(placed[entry.model_path].weights(entry.model_path), room=left)
+        adapters = {
+            adapter.name: placed[adapter.path].weights(adapter.path) for adapter in entry.adapters
+        }
+        own = (*big, *small, *adapter_steps(adapters))
+        steps = (*below, *own)
+        known = {
+            **weights.pinned(lock.files, entry.model_path),
+            **remembered(self.machine, steps),
+            **image_lock.layers,
+            **proven,
+            **taken(steps),
+        }
+        missing = [step for step in steps if step.action.key not in known and not step.distant]
+        scene = Scene(
+            machine=self.machine, flavour=files.flavour, image_lock=image_lock, weights=placed
+        )
+        known.update(Oven(scene).prove(missing))
+        order = _order(weights_size=_total(big, known), runtime_size=_total(below, known))
+        proofs = {step.action.key for step in own} & known.keys()
+        lock = replace(lock, order=order).with_proofs({key: known[key] for key in proofs})
+        self.project.save_model(entry.name, lock)
+        return lock
+
+    def resolved(self, entry: Entry, *, upgrade: bool) -> tuple[ModelLock, Proofs]:
+        """What the entry's sources have now, and the layers that were proven on the way."""
+        before = None if upgrade else self.project.models_lock().models.get(entry.name)
+        found = self.source(entry, before).resolve(self.machine.listener)
         _check(entry, found.facts)
         lock = ModelLock(
             fingerprint=fingerprint(entry.source_fingerprint()),
             origin=found.origin,
             files=found.files,
             facts=found.facts,
+            adapters={
+                adapter.name: self._adapter(entry, adapter, before) for adapter in entry.adapters
+            },
         )
-        below = runtime(files.flavour, image_lock)
-        big, small = weights_steps(
-            entry, lock.files, below=len(below), supplies=source.supplies(lock)
-        )
-        steps = (*below, *big, *small)
-        known = {
-            **weights.pinned(lock.files, entry.model_path),
-            **remembered(self.machine, steps),
-            **image_lock.layers,
-            **taken(steps),
-        }
-        missing = [step for step in steps if step.action.key not in known]
-        scene = Scene(
-            machine=self.machine,
-            flavour=files.flavour,
-            image_lock=image_lock,
-            model_lock=lock,
-            source=source,
-        )
-        found_layers = {**known, **Oven(scene).prove(missing)}
+        return lock, found.layers
 
-        def proofs(of: Sequence[Step]) -> dict[Digest, Content]:
-            return {step.action.key: found_layers[step.action.key] for step in of}
+    def placed(self, entry: Entry, lock: ModelLock) -> dict[str, Placed]:
+        """An entry's locked weights, and its adapters', by their folders in the image."""
+        found = {entry.model_path: Placed(lock=lock, source=self.source(entry, lock))}
+        for adapter in entry.adapters:
+            own = lock.adapters.get(adapter.name)
+            if own is None:  # it came after that lock was made
+                continue
+            found[adapter.path] = Placed(lock=own, source=self._adapter_source(entry, adapter, own))
+        return found
 
-        order = _order(weights_size=_total(proofs(big)), runtime_size=_total(proofs(below)))
-        lock = replace(lock, order=order).with_proofs(proofs((*big, *small)))
-        self.project.save_model(entry.name, lock)
-        return lock
+    def reader(self, entry: Entry, *locks: ModelLock) -> Callable[[LockedFile], bytes | None]:
+        """Reads texts of an entry's locks, or of its adapters', from wherever they still are."""
 
-    def source(self, entry: Entry) -> Source:
-        """Where an entry's weights come from."""
+        def read(file: LockedFile) -> bytes | None:
+            wanted = Content(file.digest, file.size)
+            for lock in locks:
+                for placed in self.placed(entry, lock).values():
+                    if file not in placed.lock.files:
+                        continue
+                    with suppress(OvenproofError):
+                        shelf = placed.source.shelf(placed.lock, self.machine.listener)
+                        with shelf.open(wanted) as stream:
+                            data = stream.read()
+                        if Content.of(data) == wanted:
+                            return data
+            return None
+
+        return read
+
+    def source(self, entry: Entry, lock: ModelLock | None = None) -> Source:
+        """Where an entry's weights come from; what a lock has pinned stays where it can."""
         match entry.source:
             case LocalFolder(path=path):
                 return Folder(
@@ -121,15 +187,74 @@ class Resolver:
                 )
             case PackagedModel():
                 return Package(entry.source, self.machine.store, self._find_wheel)
-            case HubModel(model=model):
-                raise BadFile(
-                    "weights from the Hugging Face hub cannot be fetched by this version",
-                    subject=model,
-                    where=f"models.yaml, `{entry.name}`",
-                    hint="fetch them yourself and write `weights: {folder: PATH}`",
+            case HubModel():
+                return HubSource(
+                    **self._hub(),
+                    model=entry.source.model,
+                    revision=entry.source.revision,
+                    model_path=entry.model_path,
+                    remote_code=entry.trust_remote_code,
+                    allow_pickle=entry.allow_pickle,
+                    include=entry.include,
+                    exclude=entry.exclude,
+                    largest_file=self._largest_file(entry),
+                    locked=lock,
+                )
+            case OciModel(reference=reference):
+                return OciArtifact(
+                    reference=reference,
+                    model_path=entry.model_path,
+                    remote_code=entry.trust_remote_code,
+                    at=lambda repository: self.machine.registries().at(repository),
+                    store=self.machine.store,
+                    jobs=self.machine.jobs,
+                    locked=lock,
                 )
             case _:
                 assert_never(entry.source)
+
+    def _hub(self) -> "_Hub":
+        machine = self.machine
+        return {
+            "hub": machine.hub,
+            "cache": machine.hub_cache,
+            "store": machine.store,
+            "jobs": machine.jobs,
+        }
+
+    def _adapter(self, entry: Entry, adapter: Adapter, before: ModelLock | None) -> ModelLock:
+        """What an adapter is today; its commit stays where it was locked."""
+        locked = before.adapters.get(adapter.name) if before else None
+        found = self._adapter_source(entry, adapter, locked).resolve(self.machine.listener)
+        return ModelLock(
+            fingerprint=fingerprint(entry.adapter_fingerprint(adapter)),
+            origin=found.origin,
+            files=found.files,
+            facts=found.facts,
+        )
+
+    def _adapter_source(
+        self, entry: Entry, adapter: Adapter, locked: ModelLock | None
+    ) -> HubAdapter:
+        return HubAdapter(
+            **self._hub(),
+            model=adapter.model,
+            revision=adapter.revision,
+            model_path=adapter.path,
+            base=entry.source.model if isinstance(entry.source, HubModel) else None,
+            locked=locked,
+        )
+
+    def _largest_file(self, entry: Entry) -> int | None:
+        """What the entry says, else what the registry of the catalogue's repository takes."""
+        if entry.largest_file is not None:
+            return entry.largest_file
+        try:
+            repository = parse_repository(self.project.catalogue().repository)
+        except BadCall:  # it is at no registry
+            return None
+        most = limits(repository.host).blob
+        return None if most is None else most - _TAR_AROUND
 
     def _find_wheel(self, model: PackagedModel) -> LockedWheel:
         from ovenproof.wheels import fetch, requirements  # noqa: PLC0415
@@ -150,12 +275,26 @@ def _check(entry: Entry, facts: Mapping[str, Json]) -> None:
         facts,
         quantization=entry.quantization,
         max_model_len=entry.max_model_len,
+        dtype=entry.dtype,
         name=entry.name,
     )
 
 
-def _total(layers: Mapping[Digest, Content]) -> int:
-    return sum(content.size for content in layers.values())
+def _is_current(lock: ModelLock, entry: Entry) -> bool:
+    """Whether a lock is one of what the entry says today."""
+    if lock.fingerprint != fingerprint(entry.source_fingerprint()):
+        return False
+    wanted = {a.name: fingerprint(entry.adapter_fingerprint(a)) for a in entry.adapters}
+    return wanted == {name: adapter.fingerprint for name, adapter in lock.adapters.items()}
+
+
+def _total(steps: Sequence[Step], known: Mapping[Digest, Content]) -> int:
+    """The size of the layers; that of weights is known before they are proven."""
+    keys = [(step, step.action.key) for step in steps]
+    return sum(
+        known[key].size if key in known else weights.layer_size(step.action) or 0
+        for step, key in keys
+    )
 
 
 def _order(*, weights_size: int, runtime_size: int) -> Order:

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 from ovenproof.bases import debian_lock, registry_lock
 from ovenproof.core.base import LockedBase
 from ovenproof.core.flavour import Based, Built
-from ovenproof.core.lock import ImageLock, LockedWheel
+from ovenproof.core.image_lock import ImageLock, LockedWheel
 from ovenproof.errors import BadFile
 from ovenproof.events import Noted
 from ovenproof.machine import Machine

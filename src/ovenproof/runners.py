@@ -7,24 +7,45 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ovenproof.bases import debian_root, registry_base
-from ovenproof.core import weights
+from ovenproof.core import modelpack, weights
 from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.flavour import Built, Flavour
+from ovenproof.core.image_lock import ImageLock, LockedWheel
 from ovenproof.core.layer import Verbatim
-from ovenproof.core.lock import ImageLock, LockedWheel, ModelLock
+from ovenproof.core.model_lock import ModelLock
 from ovenproof.core.plan import Step, Supply
 from ovenproof.errors import OvenproofError, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Noted, Started
 from ovenproof.machine import Machine
+from ovenproof.outputs.interface import Absorber, Unproven
+from ovenproof.sources import raw
 from ovenproof.sources.interface import Source
-from ovenproof.stack import DEBIAN, WHEELS, place, root_spec
+from ovenproof.stack import DEBIAN, WHEELS, Weights, place, root_spec
 from ovenproof.store.shelf import Openers, Prepared
-from ovenproof.store.stream import checked, measure, read
+from ovenproof.store.stream import Proving, checked, measure, read
 from ovenproof.wheels import layers as wheel_layers
 
 ASKED_AT_ONCE = 8
 """Requests to a remote store; each takes longer to travel than to answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Locked weights and who has their bytes."""
+
+    lock: ModelLock
+    source: Source
+
+    def weights(self, folder: str) -> Weights:
+        """The same as the stack sees it."""
+        return Weights(
+            folder=folder,
+            lock=self.lock,
+            supplies=self.source.supplies(self.lock),
+            distant=self.source.distant(self.lock),
+            homes=self.source.homes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +55,8 @@ class Scene:
     machine: Machine
     flavour: Flavour
     image_lock: ImageLock
-    model_lock: ModelLock | None = None
-    source: Source | None = None
+    weights: Mapping[str, Placed] = field(default_factory=dict)
+    """By the folder of the image that they lie in."""
 
 
 Runner: TypeAlias = Callable[[Step, Scene], Prepared]
@@ -58,12 +79,10 @@ def _wheels(step: Step, scene: Scene) -> Prepared:
 
 
 def _weights(step: Step, scene: Scene) -> Prepared:
-    source, lock = scene.source, scene.model_lock
-    assert source is not None
-    assert lock is not None
+    folder = str(step.action.parameters["folder"])
+    source, lock = scene.weights[folder].source, scene.weights[folder].lock
     files = [file for file in lock.files if file.path in step.action.inputs]
-    folder = step.action.parameters["folder"]
-    made = weights.layer_recipe(str(folder), [(file.path, source.body(file)) for file in files])
+    made = weights.layer_recipe(folder, [(file.path, source.body(file)) for file in files])
     return Prepared(made, source.shelf(lock, scene.machine.listener))
 
 
@@ -77,11 +96,17 @@ def _base(step: Step, scene: Scene) -> Prepared:
     return Prepared(Verbatim(step.base.content), registry_base.Layers(remote))
 
 
+def _raw(step: Step, scene: Scene) -> Prepared:
+    placed = scene.weights[str(step.action.parameters["folder"])]
+    return raw.prepare(step, placed.lock, placed.source, scene.machine.listener)
+
+
 RUNNERS: Mapping[str, Runner] = {
     DEBIAN: _debian,
     WHEELS: _wheels,
     registry_base.KIND: _base,
     weights.KIND: _weights,
+    modelpack.KIND: _raw,
 }
 
 
@@ -124,6 +149,47 @@ class Oven:
 
             supply.fetch(missing, self.scene.machine, self.scene.flavour, self.scene.image_lock)
 
+    def bring(self, steps: Iterable[Step]) -> None:
+        """Bring what these steps may read over the network, before anybody reads it."""
+        wanted = list(steps)
+        self.fetch(wanted)
+        faults = []
+        for folder, placed in self.scene.weights.items():
+            own = (step for step in wanted if step.action.parameters.get("folder") == folder)
+            distant = {supply.content for step in own for supply in step.distant}
+            missing = [item for item in distant if not self.scene.machine.store.verify(item)]
+            try:
+                if missing:
+                    placed.source.bring(placed.lock, missing, self.scene.machine.listener)
+            except OvenproofError as fault:
+                faults.append(fault)
+        raise_all(faults)
+
+    def absorb(self, steps: Sequence[Step], absorber: Absorber) -> dict[Digest, Content]:
+        """Hash the layers while they go where they shall be, and remember what they are."""
+        found: dict[Digest, Content] = {}
+
+        def done(key: Digest, made: Content) -> None:
+            found[key] = made
+            self._remember(key, made)
+
+        self.fetch(steps)
+        streams = []
+        for step in steps:
+            prepared = self.prepare(step)
+            proving = Proving(prepared, f"the layer `{step.title}`")
+            streams.append(
+                Unproven(
+                    title=step.title,
+                    size=prepared.recipe.size,
+                    action=step.action.key,
+                    read=proving.read,
+                    digest=proving.digest,
+                )
+            )
+        absorber.absorb(streams, done, self.scene.machine.listener)
+        return found
+
     def open(self, step: Step, layer: Content, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a proven layer, checked again as they go by.
 
@@ -164,11 +230,14 @@ class Oven:
             listener(Finished(name=step.title))
         except OvenproofError as fault:
             return fault
-        outcome = Outcome({"layer": made})
-        self.scene.machine.store.remember(step.action.key, outcome)
-        if self.scene.machine.remote is not None:
-            self.scene.machine.remote.remember(step.action.key, outcome)
+        self._remember(step.action.key, made)
         return made
+
+    def _remember(self, key: Digest, made: Content) -> None:
+        outcome = Outcome({"layer": made})
+        self.scene.machine.store.remember(key, outcome)
+        if self.scene.machine.remote is not None:
+            self.scene.machine.remote.remember(key, outcome)
 
 
 def measure_literal(step: Step) -> Content:

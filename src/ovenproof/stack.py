@@ -5,7 +5,8 @@ runtime and weights is heavier sinks, because what lies under a changed layer is
 small files and the launcher, which change most often, are always on top.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from ovenproof import inside
@@ -20,8 +21,9 @@ from ovenproof.core.digest import Digest, Json
 from ovenproof.core.entry import Entry
 from ovenproof.core.flavour import Based, Built, Flavour
 from ovenproof.core.image import MAX_LAYERS
+from ovenproof.core.image_lock import ImageLock, LockedWheel
 from ovenproof.core.layer import PROFILE, File, recipe
-from ovenproof.core.lock import ImageLock, LockedFile, LockedWheel, ModelLock
+from ovenproof.core.model_lock import ModelLock
 from ovenproof.core.plan import Step, Supply
 from ovenproof.errors import BadFile, LockAgain, raise_all
 from ovenproof.inside import environment, serve_file
@@ -112,31 +114,54 @@ def _wheels(flavour: Built, title: str, wheels: Sequence[LockedWheel]) -> Step:
     )
 
 
-def weights_steps(
-    entry: Entry,
-    files: Sequence[LockedFile],
-    *,
-    below: int,
-    supplies: tuple[Supply, ...],
-) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """(big, small): the layers of the weights, and the one of the small files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Locked files, the folder of the image that they lie in, and what their bytes take."""
 
-    `below` is how many layers the runtime takes of the budget.
-    """
+    folder: str
+    lock: ModelLock
+    supplies: tuple[Supply, ...] = ()
+    distant: Mapping[str, Supply] = field(default_factory=dict)
+    """Path -> what is read over the network unless it is brought here before."""
+    homes: tuple[str, ...] = ()
+    """Repositories that may have the layers, as `HOST/NAME`."""
 
-    def step(group: weights.Group) -> Step:
+    def step(self, group: weights.Group) -> Step:
+        """The step that makes a layer of some of the files."""
+        paths = (file.path for file in group.files)
         return Step(
             title=group.title,
-            action=weights.action(group, entry.model_path),
-            supplies=supplies,
+            action=weights.action(group, self.folder),
+            supplies=self.supplies,
+            distant=tuple(self.distant[path] for path in paths if path in self.distant),
             reads=sum(file.size for file in group.files),
+            homes=self.homes,
         )
 
-    small = weights.small_group(files)
+
+def weights_steps(model: Weights, *, room: int) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """(big, small): the layers of the weights, and the one of the small files.
+
+    `room` is how many layers the big ones may take.
+    """
+    small = weights.small_group(model.lock.files)
     return (
-        tuple(step(group) for group in weights.big_groups(files, MAX_LAYERS - below - 2)),
-        () if small is None else (step(small),),
+        tuple(model.step(group) for group in weights.big_groups(model.lock.files, room)),
+        () if small is None else (model.step(small),),
     )
+
+
+def adapter_steps(adapters: Mapping[str, Weights]) -> tuple[Step, ...]:
+    """One layer for each adapter, all its files together: they are small, and change together."""
+    return tuple(
+        adapter.step(weights.Group(f"adapter {name}", tuple(sorted(adapter.lock.files))))
+        for name, adapter in sorted(adapters.items())
+    )
+
+
+def room(below: Sequence[Step], adapters: int) -> int:
+    """How many layers are left for big files, above a runtime and beside what is on top."""
+    return MAX_LAYERS - len(below) - adapters - 2
 
 
 def check_options(catalogue: Catalogue, entry: Entry, lock: ImageLock) -> None:
@@ -161,12 +186,14 @@ def check_options(catalogue: Catalogue, entry: Entry, lock: ImageLock) -> None:
     raise_all(faults)
 
 
-def launcher(entry: Entry, flavour: Flavour, lock: ImageLock) -> Step:
+def launcher(
+    entry: Entry, flavour: Flavour, lock: ImageLock, *, lora_rank: int | None = None
+) -> Step:
     """The layer on top: the launcher and its one file of arguments. All its bytes are at hand."""
     program = inside.launcher()
     serve = serve_file.serve_json(
         program=flavour.program,
-        arguments=entry.vllm_arguments(),
+        arguments=entry.vllm_arguments(lora_rank),
         options=options_from_json(lock.options),
         model_path=entry.model_path,
         needs_gpu=flavour.needs_gpu,
@@ -196,22 +223,20 @@ def stack(
     entry: Entry,
     flavour: Flavour,
     image_lock: ImageLock,
-    model_lock: ModelLock,
-    supplies: tuple[Supply, ...],
+    model: Weights,
+    adapters: Mapping[str, Weights],
     *,
     mirror: str | None = None,
 ) -> tuple[Step, ...]:
-    """All layers, lowest first. `supplies` is what the weights take."""
+    """All layers, lowest first."""
     below = runtime(flavour, image_lock, mirror=mirror)
-    big, small = weights_steps(
-        entry,
-        model_lock.files,
-        below=len(below),
-        supplies=supplies,
-    )
-    order = model_lock.order if entry.order == "auto" else entry.order
+    big, small = weights_steps(model, room=room(below, len(adapters)))
+    order = model.lock.order if entry.order == "auto" else entry.order
     heavy = (*big, *below) if order == "weights-first" else (*below, *big)
-    return (*heavy, *small, launcher(entry, flavour, image_lock))
+    ranks = [adapter.lock.facts.get("rank") for adapter in adapters.values()]
+    rank = max((rank for rank in ranks if isinstance(rank, int)), default=None)
+    top = launcher(entry, flavour, image_lock, lora_rank=rank)
+    return (*heavy, *small, *adapter_steps(adapters), top)
 
 
 def options_to_json(options: Sequence[Option]) -> Json:

@@ -10,7 +10,7 @@ from functools import partial
 from ovenproof.bases import debian_fetch, debian_sources
 from ovenproof.bases.debian_sources import AptSource
 from ovenproof.core.flavour import Built, Flavour
-from ovenproof.core.lock import ImageLock, LockedWheel
+from ovenproof.core.image_lock import ImageLock, LockedWheel
 from ovenproof.core.plan import Supply
 from ovenproof.errors import OvenproofError, raise_all
 from ovenproof.machine import Machine

@@ -23,7 +23,7 @@ from ovenproof.errors import ImageFailed, NoSpace, OvenproofError, TryAgain, Wro
 from ovenproof.events import Event, Listener, Noted, silent
 from ovenproof.outputs.archive import Archive
 from ovenproof.outputs.docker import Docker
-from ovenproof.outputs.interface import OpenLayer, Output, Written
+from ovenproof.outputs.interface import Absorber, OpenLayer, Output, Written
 from ovenproof.outputs.layout import Layout
 from ovenproof.outputs.registry import Registry, Tag
 from ovenproof.registry.client import Registries, Remote
@@ -184,6 +184,10 @@ class ByReference:
 
     def _registry(self, tag: Tag | None = None) -> Registry:
         return Registry(Sender(self._remote, notes=self._notes, jobs=2), tag=tag)
+
+    @property
+    def absorber(self) -> Absorber:
+        return self._registry().absorber
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         return self._registry().lacks(image)

@@ -288,18 +288,7 @@ def make_project(folder: Path, warm: Warm) -> MakeProject:
     """Makes a project by its name: always the same one, each with a store and a home."""
 
     def make(name: str = "project") -> Project:
-        here = folder / name
-        project = Project(
-            root=here / "repository", cache=here / "store", home=here / "home", warm=warm
-        )
-        for place in (project.root, project.cache, project.home):
-            place.mkdir(parents=True)
-        project.environment.update(_environment(project))
-        project.catalogue("  tiny:\n    weights: {folder: ./tiny}\n")
-        (project.root / "tasks.py").write_text("from ovenproof.tasks import namespace\n")
-        _weights(project.root / "tiny")
-        _flavour(project)
-        return project
+        return write_project(folder / name, warm)
 
     return make
 
@@ -318,6 +307,19 @@ def nobodys(project: Project) -> Project:
     return project
 
 
+def write_project(here: Path, warm: Warm) -> Project:
+    """The project of these tests, in a new folder; benches use it too."""
+    project = Project(root=here / "repository", cache=here / "store", home=here / "home", warm=warm)
+    for place in (project.root, project.cache, project.home):
+        place.mkdir(parents=True)
+    project.environment.update(_environment(project))
+    project.catalogue("  tiny:\n    weights: {folder: ./tiny}\n")
+    (project.root / "tasks.py").write_text("from ovenproof.tasks import namespace\n")
+    _weights(project.root / "tiny")
+    _flavour(project)
+    return project
+
+
 def _environment(project: Project) -> dict[str, str]:
     nobody = "http://127.0.0.1:9"
     return {
@@ -327,6 +329,7 @@ def _environment(project: Project) -> dict[str, str]:
         "OVENPROOF_CACHE": str(project.cache),
         "OVENPROOF_DEBIAN_MIRROR": nobody,
         "DOCKER_CONFIG": str(_no_engine(project.home)),
+        "HF_ENDPOINT": nobody,
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": f"{nobody}/simple",
         "PIP_RETRIES": "0",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.hub import FakeHub
+
 if TYPE_CHECKING:
     from tests.flow.conftest import Project
 
@@ -210,6 +212,34 @@ def test_the_doctor_says_whose_login_a_push_would_use(project: Project) -> None:
     config.write_text('{"auths": {"ghcr.io": {"auth": "Y29vazpzZWNyZXQtY2FuYXJ5"}}}')
     assert login()["fine"]
     assert login()["detail"] == f"ghcr.io: from {config}"
+
+
+def test_the_doctor_says_which_hub_answers_and_whose_token_it_gets(project: Project) -> None:
+    def asked(**environment: Any) -> Any:
+        done = project.run("doctor", "--json", **environment)
+        assert "canary" not in done.out + done.err
+        return {item["name"]: item for item in done.json()}["hub"]
+
+    cache = project.home / ".cache/huggingface"
+    with FakeHub(token="hf_canary") as hub:
+        here = {"HF_ENDPOINT": hub.endpoint}
+        found = asked(**here)
+        assert found["fine"]
+        assert found["detail"] == f"{hub.endpoint} answers, no token, cache in {cache / 'hub'}"
+        found = asked(**here, HF_TOKEN="hf_canary", HF_HUB_CACHE="/there")
+        assert found["fine"]
+        assert found["detail"] == f"{hub.endpoint} answers, token from HF_TOKEN, cache in /there"
+        cache.mkdir(parents=True)
+        (cache / "token").write_text("hf_other_canary\n")
+        found = asked(**here)
+        assert not found["fine"]
+        assert "refuses the token (HTTP status 401)" in found["detail"]
+        assert f"token from {cache / 'token'}" in found["detail"]
+    for endpoint, said in [("http://me:canary@127.0.0.1:9", "does not answer"), ("x", "HF_ENDP")]:
+        found = asked(HF_ENDPOINT=endpoint)
+        assert not found["fine"]
+        assert found["hint"]
+        assert said in found["detail"]
 
 
 def _without_repository(catalogue: Path) -> str:

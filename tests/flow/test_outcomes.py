@@ -133,6 +133,10 @@ def page(cache: FakeCache) -> None:
     cache.page = PAGE
 
 
+def refuse_writing(cache: FakeCache) -> None:
+    cache.put_status = 403
+
+
 def status(number: int) -> Poison:
     def change(cache: FakeCache) -> None:
         cache.status = number
@@ -375,18 +379,71 @@ def test_writing_is_said_with_a_one(project: Project, cache: FakeCache) -> None:
 @pytest.mark.parametrize(
     ("poison", "said"),
     [
-        (forget_all, "answers, only read"),
-        (status(403), "HTTP status 403"),
-        (page, "not an ActionResult"),
+        (forget_all, "answers, but has no probe to prove that it reads"),
+        (status(403), "set, but HTTP status 403"),
+        (page, "answers, but does not speak a Bazel cache's protocol: not an ActionResult"),
     ],
 )
-def test_the_doctor_asks_the_remote_store(
+def test_the_doctor_believes_no_remote_store_that_only_answers(
     project: Project, cache: FakeCache, poison: Poison, said: str
 ) -> None:
     poison(cache)
-    done = project.run("doctor", OVENPROOF_OUTCOMES=cache.url)
-    assert done.code == 0
-    assert said in done.out, done.out
+    found = remote_outcomes(project, OVENPROOF_OUTCOMES=cache.url)
+    assert not found["fine"]
+    assert said in found["detail"]
+    assert found["hint"]
+    assert cache.puts == 0
+
+
+@pytest.mark.parametrize(
+    ("poison", "said"),
+    [
+        (status(404), "protocol: what it takes it does not give back"),
+        (page, "protocol: not an ActionResult"),
+        (refuse_writing, "answers, but refuses to be written: HTTP status 403"),
+    ],
+)
+def test_the_doctor_believes_no_place_that_only_takes(
+    project: Project, cache: FakeCache, poison: Poison, said: str
+) -> None:
+    poison(cache)
+    found = remote_outcomes(project, OVENPROOF_OUTCOMES=cache.url, OVENPROOF_OUTCOMES_WRITE="1")
+    assert not found["fine"]
+    assert said in found["detail"]
+    assert found["hint"]
+
+
+def test_the_doctor_writes_a_probe_where_it_may_and_reads_it_elsewhere(
+    project: Project, cache: FakeCache
+) -> None:
+    here = {"OVENPROOF_OUTCOMES": cache.url}
+    dry = remote_outcomes(project, "--dry", OVENPROOF_OUTCOMES_WRITE="1", **here)
+    assert not dry["fine"]
+    assert cache.puts == 0
+    for _again in range(2):
+        found = remote_outcomes(project, OVENPROOF_OUTCOMES_WRITE="1", **here)
+        assert found["fine"]
+        assert found["detail"] == f"{cache.url} reads and writes"
+    assert len(cache.values) == 1
+    assert remote_outcomes(project, **here)["detail"] == f"{cache.url} reads"
+    refuse_writing(cache)
+    found = remote_outcomes(project, OVENPROOF_OUTCOMES_WRITE="1", **here)
+    assert "reads, but refuses to be written: HTTP status 403" in found["detail"]
+
+
+def test_the_doctor_proves_a_registry_too(project: Project) -> None:
+    with FakeRegistry() as registry:
+        here = {"OVENPROOF_OUTCOMES": f"registry:{registry.address}/bakery/outcomes"}
+        assert not remote_outcomes(project, **here)["fine"]
+        found = remote_outcomes(project, OVENPROOF_OUTCOMES_WRITE="1", **here)
+        assert found["detail"].endswith("/bakery/outcomes reads and writes")
+        assert remote_outcomes(project, **here)["fine"]
+
+
+def remote_outcomes(project: Project, *words: str, **environment: Any) -> Any:
+    """What the doctor found of the remote store."""
+    found = project.run("doctor", "--json", *words, **environment).json()
+    return next(item for item in found if item["name"] == "remote outcomes")
 
 
 def test_accounts_come_from_the_address_or_from_the_home_folder(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ovenproof.core import catalogue, document
 from ovenproof.core.digest import canonical_json
+from ovenproof.core.entry import LORA_RANKS, vllm_rank
 from ovenproof.errors import OvenproofError
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Co", "Cn")))
@@ -102,3 +103,60 @@ def test_options_are_ready_for_canonical_json_and_in_one_order(options: dict[str
             assert json.loads(str(value)) == given_value
         else:
             assert value == given_value
+
+
+@settings(deadline=None)
+@given(
+    st.integers(min_value=1, max_value=10**9),
+    st.sampled_from([("", 0, 0), ("MB", 6, 0), ("GB", 9, 0), ("MiB", 0, 20), ("TiB", 0, 40)]),
+)
+def test_a_size_is_its_number_times_its_unit(number: int, unit: tuple[str, int, int]) -> None:
+    name, tens, twos = unit
+    size = number * 10**tens * 2**twos
+    text = f"models: {{m: {{model: a/b, largest_file: {number}{name}}}}}"
+    if size < 10**6:
+        with pytest.raises(OvenproofError, match="at least 1000000"):
+            catalogue.parse(text)
+    else:
+        assert catalogue.parse(text).entry("m").largest_file == size
+
+
+LOCKED: dict[str, Any] = {
+    "revision": "v1",
+    "include": ["*.json", "b"],
+    "exclude": ["c"],
+    "allow_pickle": True,
+    "largest_file": "10GB",
+    "trust_remote_code": True,
+    "model_path": "/other",
+}
+SERVED: dict[str, Any] = {
+    "adapters": [{"name": "x", "model": "x/y"}],
+    "port": 9999,
+    "served_name": "y",
+    "args": {"seed": 1},
+    "license": "MIT",
+}
+
+
+@settings(deadline=None)
+@given(*[st.sets(st.sampled_from([*LOCKED, *SERVED]))] * 2)
+def test_the_fingerprint_changes_exactly_with_what_decides_the_weights(
+    one: set[str], other: set[str]
+) -> None:
+    first, second = (_fingerprint(fields) for fields in (one, other))
+    assert (first == second) == (one & LOCKED.keys() == other & LOCKED.keys())
+
+
+def _fingerprint(names: set[str]) -> bytes:
+    chosen = {name: value for name, value in (LOCKED | SERVED).items() if name in names}
+    (entry,) = catalogue.parse(json.dumps({"models": {"m": {"model": "a/b", **chosen}}}))
+    return canonical_json(entry.source_fingerprint())
+
+
+@given(st.integers(min_value=1, max_value=512))
+def test_a_rank_is_rounded_up_to_the_nearest_that_vllm_takes(rank: int) -> None:
+    told = vllm_rank(rank)
+    assert told in LORA_RANKS
+    assert told >= rank
+    assert not any(rank <= known < told for known in LORA_RANKS)

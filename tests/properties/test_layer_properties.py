@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 from ovenproof.core.action import Action
 from ovenproof.core.content import Literal
 from ovenproof.core.digest import Content, Digest, Json, canonical_json
+from ovenproof.core.image_lock import ImageLock, LockedDeb, LockedWheel
 from ovenproof.core.layer import Directory, Entry, File, Hardlink, Recipe, Symlink, recipe
-from ovenproof.core.lock import (
-    ImageLock,
-    LockedDeb,
-    LockedFile,
-    LockedWheel,
-    ModelLock,
-    ModelsLock,
-)
+from ovenproof.core.model_lock import LockedFile, ModelLock, ModelsLock
 from ovenproof.store.shelf import Openers, Prepared
 from ovenproof.store.stream import measure, read
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedWheel
+from ovenproof.core.image_lock import LockedWheel
 from ovenproof.errors import BadFile, WrongBytes
 from ovenproof.store.stream import measure
 from ovenproof.wheels.archive import Archive, folders

@@ -13,7 +13,7 @@ import pytest
 from docker.client import DockerClient
 
 from ovenproof.core.digest import Content
-from ovenproof.core.lock import ModelsLock
+from ovenproof.core.model_lock import ModelsLock
 from ovenproof.sources.gguf_wheel import extract_gguf
 from ovenproof.sources.package import locked_wheel
 from ovenproof.store.store import Store

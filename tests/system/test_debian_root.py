@@ -9,7 +9,7 @@ import pytest
 from ovenproof.bases import debian_fetch, debian_lock, debian_root, debian_sources
 from ovenproof.bases.debian_spec import RootSpec
 from ovenproof.core.digest import Content
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.store import stream
 from ovenproof.store.store import Store
 

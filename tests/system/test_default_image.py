@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from docker.client import DockerClient
 
-from ovenproof.core.lock import ImageLock, ModelsLock
+from ovenproof.core.image_lock import ImageLock
+from ovenproof.core.model_lock import ModelsLock
 from ovenproof.store.store import Store
 
 NAME = "smollm2-135m-chat"

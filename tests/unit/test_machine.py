@@ -10,7 +10,7 @@ from invoke import Context
 from invoke.exceptions import Exit
 
 from ovenproof.errors import BadCall
-from ovenproof.machine import SharedRegistries
+from ovenproof.machine import Late
 from ovenproof.registry.client import Registries
 from ovenproof.registry.reference import Repository
 from ovenproof.tasks.shell import machine, verb
@@ -24,7 +24,7 @@ def test_threads_that_ask_at_once_get_the_same(tmp_path: Path) -> None:
         made.append(Registries(environment={}, home=tmp_path))
         return made[-1]
 
-    shared = SharedRegistries(make)
+    shared = Late(make)
     got: list[Registries] = []
     threads = [threading.Thread(target=lambda: got.append(shared())) for _ in range(8)]
     for thread in threads:
@@ -42,7 +42,7 @@ def test_nothing_is_made_in_order_to_be_closed() -> None:
     def make() -> Registries:
         raise AssertionError("nobody asked")
 
-    SharedRegistries(make).close()
+    Late(make).close()
 
 
 @pytest.mark.parametrize("fails", [False, True])

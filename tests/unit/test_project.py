@@ -13,7 +13,8 @@ from ovenproof.core.base import BaseLayer, LockedBase
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.flavour import Built
 from ovenproof.core.image import LAYER_TYPE
-from ovenproof.core.lock import ImageLock, LockedFile, ModelLock, ModelsLock
+from ovenproof.core.image_lock import ImageLock
+from ovenproof.core.model_lock import LockedFile, ModelLock, ModelsLock
 from ovenproof.errors import BadFile, NoAccess
 from ovenproof.project import Project
 
@@ -160,7 +161,7 @@ SAVE = """
 import sys
 from pathlib import Path
 from ovenproof.core.digest import Digest
-from ovenproof.core.lock import LockedFile, ModelLock
+from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.project import Project
 project = Project(Path(sys.argv[1]), packaged=Path(sys.argv[1]))
 config = LockedFile(path="config.json", size=2, digest=Digest.of(b"{}"))

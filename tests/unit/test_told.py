@@ -11,7 +11,7 @@ from ovenproof.core.action import Action, Outcome
 from ovenproof.core.content import Literal
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.layer import File, recipe
-from ovenproof.core.lock import LockedFile
+from ovenproof.core.model_lock import LockedFile
 from ovenproof.core.plan import Step
 from ovenproof.errors import WrongBytes
 from ovenproof.events import Event, Noted

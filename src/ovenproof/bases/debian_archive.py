@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from ovenproof.core.action import Action, Outcome
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import NoAccess, TryAgain, WrongBytes
 from ovenproof.store.store import Store
 

@@ -11,7 +11,7 @@ import httpx2
 
 from ovenproof.bases.debian_sources import SETTING
 from ovenproof.core.address import shown
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started, silent
 from ovenproof.store.store import Store

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from ovenproof.bases.debian_sources import MAIN, SECURITY, SETTING, AptSource
 from ovenproof.core.address import shown
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import BadFile, MissingTool, OvenproofError, TryAgain
 from ovenproof.events import Finished, Listener, Noted, Started, silent
 

@@ -16,8 +16,8 @@ from ovenproof.bases.debian_spec import LINKS, RootSpec
 from ovenproof.bases.debian_tree import MERGED, Tree, merged, read_control, read_tree
 from ovenproof.core.content import Body, Literal
 from ovenproof.core.digest import Content
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.core.layer import Directory, Entry, File, Hardlink, Symlink, recipe
-from ovenproof.core.lock import LockedDeb
 from ovenproof.errors import BadFile, raise_all
 from ovenproof.store.shelf import Absent, Prepared
 from ovenproof.store.store import Store

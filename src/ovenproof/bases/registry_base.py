@@ -4,7 +4,6 @@ Nothing of a base is kept here. Its layers are known by digest from the lock on,
 that has them, or can mount them, never asks for their bytes.
 """
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -19,7 +18,7 @@ from ovenproof.core.plan import Step
 from ovenproof.core.reader import RESTORE
 from ovenproof.errors import BadCall, BadFile
 from ovenproof.registry.reference import Repository, parse_repository
-from ovenproof.store.stream import CHUNK
+from ovenproof.store.chunks import stream_of
 
 KIND = "base"
 BESIDE = 3
@@ -43,7 +42,7 @@ class Layers:
     remote: Remote
 
     def open(self, content: Content, offset: int = 0) -> BinaryIO:
-        return io.BufferedReader(_Stream(self.remote.open(content, offset)), CHUNK)
+        return stream_of(self.remote.open(content, offset))
 
 
 def asked(repository: str, mirror: str | None) -> Repository:
@@ -108,31 +107,3 @@ def steps(base: LockedBase, mirror: str | None) -> tuple[Step, ...]:
         )
         for number, layer in enumerate(base.layers, 1)
     )
-
-
-class _Stream(io.RawIOBase):
-    """Chunks as they come, read as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        while not self._left:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._left = memoryview(chunk)
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
-
-    def close(self) -> None:
-        end = getattr(self._chunks, "close", None)  # a connection that is not read to its end
-        if end is not None:
-            end()
-        super().close()

@@ -20,14 +20,16 @@ class Action:
     version: int
     inputs: Mapping[str, Digest] = field(default_factory=dict)
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    key: Digest = field(init=False, repr=False, compare=False)
+    """What the outcome is remembered under. It is the four others' digest: a plan of many entries
+    asks for it thousands of times."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        object.__setattr__(self, "key", self._key())
 
-    @property
-    def key(self) -> Digest:
-        """What the outcome is remembered under."""
+    def _key(self) -> Digest:
         return Digest.of(
             canonical_json(
                 {

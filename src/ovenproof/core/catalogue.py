@@ -14,24 +14,28 @@ from pydantic import ValidationError
 from ovenproof.core import document, fields
 from ovenproof.core.document import Document, Mapping, Plain
 from ovenproof.core.entry import (
+    Adapter,
     Entry,
     Expectation,
     HubModel,
     LocalFolder,
+    OciModel,
     PackagedModel,
     Source,
 )
 from ovenproof.core.merge import Merged, Path, merge
-from ovenproof.core.rules import broken_rules, make_entry
+from ovenproof.core.rules import broken_rules, find_written, make_entry
 from ovenproof.core.scalars import listed, nearest
 from ovenproof.errors import BadCall, BadFile, raise_all
 
 __all__ = [
+    "Adapter",
     "Catalogue",
     "Entry",
     "Expectation",
     "HubModel",
     "LocalFolder",
+    "OciModel",
     "PackagedModel",
     "Source",
     "parse",
@@ -199,14 +203,16 @@ def _known(section: Path) -> list[str]:
             model: type[fields.Strict] = fields.File
         case ("defaults",):
             model = fields.Settings
-        case (*_, "weights"):
-            model = fields.Weights
-        case (*_, "expect", _):
-            model = fields.Expect
         case ("models", _):
             model = fields.Model
-        case _:
+        case ("models", _, "variants", _):
             model = fields.Variant
+        case (*_, "expect", _):
+            model = fields.Expect
+        case (*_, "adapters", _):
+            model = fields.Adapter
+        case _:
+            model = fields.Weights
     return sorted(info.alias or name for name, info in model.model_fields.items())
 
 
@@ -262,8 +268,8 @@ def _entries(
 
 def _written(found: Document, merged: Merged) -> Iterator[tuple[tuple[str, str], Written]]:
     for name, place in merged.places.items():
-        key, node = document.find(found.root, place)
         if name.startswith("args."):
+            key, node = find_written(found, place)
             mark = key.mark if key else node.mark
             written = Written(found.page.place(mark), found.page.excerpt(mark))
             yield (merged.name, name.removeprefix("args.")), written

@@ -32,6 +32,9 @@ _NUMBER = re.compile(
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 
+_BARE = re.compile(r"(?:^|(?<=[\s\[{,]))[*@%`!][^\s,\]}]*")
+"""A word without quotes that cannot be a text, because of how it begins."""
+
 
 class Number(str):
     """A number that was written without quotes: its exact text."""
@@ -182,7 +185,8 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag is not None:
-            hint = 'remove it; quotes make a text: "1.10"'
+            own = str(event.tag).startswith("!")
+            hint = _quotes("!") if own else 'remove it; quotes make a text: "1.10"'
             self._refuse("a YAML tag", event, subject=str(event.tag), hint=hint)
         before = self._count
         node: Node
@@ -201,7 +205,8 @@ class _Builder:
 
     def _alias(self, event: Any) -> Node:
         if event.anchor not in self._anchors:
-            raise self._fault("an alias of nothing that stands before it", event)
+            what = "an alias of nothing that stands before it"
+            raise self._fault(what, event, hint=_quotes("*"))
         node, size = self._anchors[event.anchor]
         self._count += size
         if self._count > MAX_NODES:
@@ -260,6 +265,14 @@ class _Builder:
         place = error.problem_mark or error.context_mark
         mark = Mark(place.line + 1, place.column + 1) if place else Mark(1, 1)
         line = self.page.lines[mark.line - 1] if mark.line <= len(self.page.lines) else ""
+        column = mark.column - 1  # libyaml points into the word or just behind it
+        bare = [word for word in _BARE.finditer(line) if word.start() <= column <= word.end()]
         hint = "indent with spaces, never with tabs" if "\t" in line else None
+        hint = _quotes(bare[0][0][0]) if bare else hint
         problem = error.problem or error.context or "no reason given"
         raise self.page.fault(f"not readable as YAML: {problem}", mark, hint=hint) from None
+
+
+def _quotes(letter: str) -> str:
+    """What helps a text that begins with a letter to which YAML gives another meaning."""
+    return f"put quotes around it: without them no text can begin with {letter}"

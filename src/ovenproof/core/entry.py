@@ -5,6 +5,14 @@ from typing import Literal, TypeAlias, assert_never
 
 from ovenproof.core.digest import Json
 
+ADAPTERS = "/adapters"
+"""The folder of the image that holds a folder for each adapter."""
+ADAPTER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values that vLLM takes as `--max-lora-rank`."""
+_LORA_RANK = 16
+"""What it takes as the largest rank where nobody says one."""
+
 Order: TypeAlias = Literal["auto", "weights-first", "base-first"]
 Importer: TypeAlias = Literal["gguf"]
 
@@ -33,7 +41,32 @@ class PackagedModel:
     importer: Importer
 
 
-Source: TypeAlias = HubModel | LocalFolder | PackagedModel
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciModel:
+    """Weights in a registry: an image or an artifact, HOST/NAME:TAG or HOST/NAME@sha256:…"""
+
+    reference: str
+
+
+Source: TypeAlias = HubModel | LocalFolder | PackagedModel | OciModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A LoRA adapter on the hub. Clients call it by its name, as they call the model by its own."""
+
+    name: str
+    model: str
+    revision: str | None = None
+
+    @property
+    def source(self) -> HubModel:
+        return HubModel(model=self.model, revision=self.revision)
+
+    @property
+    def path(self) -> str:
+        """Its folder in the image."""
+        return f"{ADAPTERS}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +90,15 @@ class Entry:
 
     name: str
     source: Source
+    include: tuple[str, ...] = ()
+    """Globs over the paths of a hub model's files: more than the automatic choice."""
+    exclude: tuple[str, ...] = ()
+    """Globs over the paths that nothing may choose; they go first."""
+    allow_pickle: bool = False
+    largest_file: int | None = None
+    """Larger weights files are cut when they are locked. None: what the registry takes."""
+    adapters: tuple[Adapter, ...] = ()
+    """In the order of the text: vLLM lists them so."""
     flavour: str = "cuda"
     quantization: str | None = None
     dtype: str = "auto"
@@ -76,11 +118,12 @@ class Entry:
     expect: tuple[Expectation, ...] = ()
     order: Order = "auto"
 
-    def vllm_arguments(self) -> tuple[str, ...]:
+    def vllm_arguments(self, lora_rank: int | None = None) -> tuple[str, ...]:
         """What vLLM's server is started with, one order for one entry.
 
         `--quantization` is not among it: vLLM reads the method from the checkpoint, and the lock
-        asserts that it is the one that the entry names.
+        asserts that it is the one that the entry names. `lora_rank` is the largest rank of the
+        adapters; only their locks know it.
         """
         words = ["--model", self.model_path]
         words += ["--served-model-name", *self.served_names]
@@ -96,6 +139,8 @@ class Entry:
             words.append("--trust-remote-code")
         if self.quantization == "bitsandbytes":
             words += ["--load-format", "bitsandbytes"]
+        if self.adapters:
+            words += self._lora_arguments(lora_rank)
         for _, option in self.options():
             words += option
         return tuple(words)
@@ -105,13 +150,46 @@ class Entry:
         return tuple((option, tuple(_option(option, value))) for option, value in self.args)
 
     def source_fingerprint(self) -> dict[str, Json]:
-        """Everything that decides which weights are locked. Another one, and the lock is stale."""
-        return {
+        """Everything that decides which weights are locked. Another one, and the lock is stale.
+
+        Adapters are not in it: each has a lock and a fingerprint of its own, so that one more of
+        them leaves the weights alone. What came to the catalogue later is in it where it is set,
+        so that older locks stay as they are.
+        """
+        found: dict[str, Json] = {
             "source": _described(self.source),
             "model_path": self.model_path,
             "quantization": self.quantization,
             "trust_remote_code": self.trust_remote_code,
         }
+        if self.include:
+            found["include"] = [*sorted(self.include)]
+        if self.exclude:
+            found["exclude"] = [*sorted(self.exclude)]
+        if self.allow_pickle and not isinstance(self.source, PackagedModel):  # it has no pickles
+            found["allow_pickle"] = True
+        if self.largest_file is not None and isinstance(self.source, HubModel):  # others stay whole
+            found["largest_file"] = self.largest_file
+        return found
+
+    def adapter_fingerprint(self, adapter: Adapter) -> dict[str, Json]:
+        """Everything that decides which files of an adapter are locked, and where they lie."""
+        found: dict[str, Json] = {"source": _described(adapter.source), "path": adapter.path}
+        if self.allow_pickle:
+            found["allow_pickle"] = True
+        return found
+
+    def _lora_arguments(self, rank: int | None) -> list[str]:
+        words = ["--enable-lora", "--lora-modules"]
+        words += [f"{adapter.name}={adapter.path}" for adapter in self.adapters]
+        if rank is not None and rank > _LORA_RANK and "max-lora-rank" not in dict(self.args):
+            words += ["--max-lora-rank", str(vllm_rank(rank))]
+        return words
+
+
+def vllm_rank(rank: int) -> int:
+    """The smallest rank that vLLM can be told and that is no smaller; the rank itself above all."""
+    return next((known for known in LORA_RANKS if known >= rank), rank)
 
 
 def _option(option: str, value: str | bool) -> list[str]:
@@ -134,5 +212,7 @@ def _described(source: Source) -> dict[str, Json]:
             return {"kind": "folder", "path": path}
         case PackagedModel(package=package, version=version, importer=importer):
             return {"kind": "package", "package": package, "version": version, "import": importer}
+        case OciModel(reference=reference):
+            return {"kind": "oci", "reference": reference}
         case _:
             assert_never(source)

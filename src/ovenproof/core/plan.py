@@ -4,22 +4,24 @@ Pure: steps and knowledge in, a value out. A step is one layer of the stack; wha
 supplies. A layer whose digest is already known takes nothing, until somebody asks for its bytes.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ovenproof.core.action import Action
 from ovenproof.core.base import BaseLayer
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.image import Image, Layer, Settings, assemble
+from ovenproof.core.image import Image, Layer
 from ovenproof.core.layer import Recipe
+from ovenproof.core.weights import layer_size
 
+Assembler: TypeAlias = Callable[[tuple[Layer, ...]], Image]
 SupplyKind: TypeAlias = Literal["wheel", "deb", "weights"]
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
 class Supply:
-    """Content that must be on this machine before a layer's bytes can be produced."""
+    """Content that a layer's bytes are produced from, and that is fetched where it is missing."""
 
     kind: SupplyKind
     name: str
@@ -33,6 +35,9 @@ class Step:
     title: str
     action: Action
     supplies: tuple[Supply, ...] = ()
+    """What must be on this machine before the layer's bytes can be produced."""
+    distant: tuple[Supply, ...] = ()
+    """What may be read over the network as the layer's bytes go by, or be brought here before."""
     reads: int = 0
     """Bytes that hashing the layer would read, besides the supplies."""
     literal: Recipe | None = None
@@ -40,7 +45,7 @@ class Step:
     base: BaseLayer | None = None
     """The layer itself, where it is a base's: its bytes stream from a registry, never kept here."""
     homes: tuple[str, ...] = ()
-    """Repositories that have a base's layer, as `HOST/NAME`."""
+    """Repositories that have the layer, as `HOST/NAME`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +68,19 @@ class PlannedStep:
     layer: Content | None
     missing: tuple[Supply, ...]
     """Supplies to fetch before this layer's bytes can be produced."""
+    distant: tuple[Supply, ...]
+    """Supplies that are not here, and that may as well be read as the bytes go by."""
     told: bool = False
     """The layer is what a remote store says: hearsay, and no proof."""
 
     @property
     def known(self) -> bool:
         return self.layer is not None
+
+    @property
+    def size(self) -> int | None:
+        """The layer's, proven or not; None where nobody can tell before it is made."""
+        return layer_size(self.step.action) if self.layer is None else self.layer.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +90,11 @@ class Plan:
     name: str
     steps: tuple[PlannedStep, ...]
     image: Image | None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are known, lowest first."""
+        return tuple(_layer(item.step, item.layer) for item in self.steps if item.layer is not None)
 
     @property
     def to_run(self) -> tuple[PlannedStep, ...]:
@@ -105,27 +122,33 @@ class Plan:
 
         `needed` holds the digests of the layers whose bytes the output lacks.
         """
-        wanted: set[Supply] = set()
+        return tuple(sorted({s for planned in self._moving(needed) for s in planned.missing}))
+
+    def distant(self, needed: frozenset[Digest] = frozenset()) -> tuple[Supply, ...]:
+        """What comes over the network besides: an output that streams reads it as it goes by."""
+        return tuple(sorted({s for planned in self._moving(needed) for s in planned.distant}))
+
+    def _moving(self, needed: frozenset[Digest]) -> Iterator[PlannedStep]:
+        """The steps whose bytes somebody reads."""
         for planned in self.steps:
             if planned.layer is None or planned.layer.digest in needed:
-                wanted.update(planned.missing)
-        return tuple(sorted(wanted))
+                yield planned
 
 
-def make(name: str, steps: tuple[Step, ...], known: Knowledge, settings: Settings) -> Plan:
-    """Put steps and knowledge together."""
+def make(name: str, steps: tuple[Step, ...], known: Knowledge, assembled: Assembler) -> Plan:
+    """Put steps and knowledge together; where all is known, the layers are assembled."""
     planned = tuple(
         PlannedStep(
             step=step,
             layer=known.layers.get(step.action.key),
             missing=tuple(s for s in step.supplies if s.content.digest not in known.held),
+            distant=tuple(s for s in step.distant if s.content.digest not in known.held),
             told=step.action.key in known.told,
         )
         for step in steps
     )
-    layers = tuple(_layer(item.step, item.layer) for item in planned if item.layer is not None)
-    complete = len(layers) == len(planned)
-    return Plan(name=name, steps=planned, image=assemble(layers, settings) if complete else None)
+    made = Plan(name=name, steps=planned, image=None)
+    return made if made.to_run else replace(made, image=assembled(made.layers))
 
 
 def taken(steps: Iterable[Step]) -> dict[Digest, Content]:
@@ -136,7 +159,7 @@ def taken(steps: Iterable[Step]) -> dict[Digest, Content]:
 def _layer(step: Step, content: Content) -> Layer:
     base = step.base
     if base is None:
-        return Layer(content=content, title=step.title, action=step.action)
+        return Layer(content=content, title=step.title, action=step.action, homes=step.homes)
     return Layer(
         content=content,
         title=step.title,

@@ -1,6 +1,10 @@
-"""What vLLM can do with a quantized checkpoint: data types and the oldest GPU, by method."""
+"""What vLLM can do with a checkpoint: data types and the oldest GPU, by method of quantization.
 
-from collections.abc import Mapping
+Some architectures refuse a data type too, quantized or not.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -16,6 +20,8 @@ OTHER_DTYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_NO_HALF = re.compile(r"(Gemma2|Gemma3(Text)?|Glm4|Plamo2)(For[A-Z]\w*|Model)")
+"""Architectures whose numbers leave the range of float16. Gemma 3n and GLM-4 MoE are others."""
 _HALVES = ("float16", "bfloat16")
 _ALL = ("float32", "float16", "bfloat16")
 _SCHEMES = "up to 9.0, depending on the scheme; on a CPU int8 W8A8 only"
@@ -70,3 +76,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 """Every method by name, in the order of the documentation."""
+
+
+def refuses_dtype(architectures: Iterable[str], dtype: str) -> str | None:
+    """The architecture among these that vLLM does not compute in this dtype, if there is one.
+
+    `auto` is never refused: vLLM then takes another type by itself.
+    """
+    if dtype != "float16":
+        return None
+    return next((name for name in architectures if _NO_HALF.fullmatch(name)), None)

@@ -5,21 +5,19 @@ Each is a function from a plain value to the value that is meant; pydantic calls
 """
 
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from pydantic_core import PydanticCustomError
 
 from ovenproof.core.document import Number
-from ovenproof.core.page import SECRET_NAME, TOKEN
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _FRACTION = re.compile(r"0\.[0-9]+|1(\.0+)?")
-_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_SIZE = re.compile(r"([1-9][0-9]*)(MB|GB|TB|MiB|GiB|TiB|)")
+_UNITS = {"": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_YAML_1_1 = {
+YAML_1_1 = {
     word: value
     for value, words in (("true", "yes on y"), ("false", "no off n"))
     for base in words.split()
@@ -29,23 +27,6 @@ _SYSTEM = frozenset(
     {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "root", "run"}
     | {"sbin", "sys", "tmp", "usr", "var"}
 )
-_UNSAFE_ENV = {
-    "VLLM_SERVER_DEV_MODE": "it opens routes that may stop or reprogram the server",
-    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "it lets a client load files of its choice",
-    "VLLM_ALLOW_INSECURE_SERIALIZATION": "it lets a message run code",
-}
-FIELD_OF_OPTION: Mapping[str, str] = {
-    "model": "model",
-    "served-model-name": "served_name",
-    "port": "port",
-    "dtype": "dtype",
-    "max-model-len": "max_model_len",
-    "gpu-memory-utilization": "gpu_memory_utilization",
-    "tensor-parallel-size": "tensor_parallel",
-    "trust-remote-code": "trust_remote_code",
-    "revision": "revision",
-}
-"""vLLM options that an entry gives by a field, and so never in `args`."""
 
 
 def wrong(expected: str, hint: str | None = None) -> PydanticCustomError:
@@ -120,6 +101,55 @@ def whole(low: int, high: int | None = None) -> Callable[[object], int]:
     return read
 
 
+def size(least: int) -> Callable[[object], int]:
+    """A number of bytes, plain or with a unit: 10GB is 10**10, 10GiB is 10 * 2**30."""
+    expected = "a number of bytes, such as 500MB, 5GiB or 10000000000"
+
+    def read(value: object) -> int:
+        if not isinstance(value, str) or len(value) > 18:
+            raise wrong(expected)
+        if not (found := _SIZE.fullmatch(value)):
+            raise wrong(expected, _size_hint(value))
+        if (amount := int(found[1]) * _UNITS[found[2]]) < least:
+            raise wrong(f"{expected}, and at least {least}")
+        return amount
+
+    return read
+
+
+def _size_hint(value: str) -> str | None:
+    if re.fullmatch(r"[0-9]+\.[0-9]+ ?[A-Za-z]*", value):
+        return "a whole number of a smaller unit: 1500MB, not 1.5GB"
+    letters = value.replace(" ", "").lower().removesuffix("b") + "b"
+    for unit in _UNITS:
+        number = letters.removesuffix(unit.lower())
+        if unit and number != letters and _SIZE.fullmatch(number + unit):
+            return f"write `{number}{unit}`"
+    return None
+
+
+def glob(value: object) -> str:
+    """A pattern over paths of files below one folder."""
+    expected = "a pattern over file names, such as `*.json`"
+    found = text(value, expected=expected)
+    if "\\" in found:
+        raise wrong(expected, "folders end in `/`")
+    if any(part in ("", ".", "..") for part in found.split("/")):
+        raise wrong(f"{expected}: no `..`, no `.`, no empty name, no `/` at its ends")
+    return found
+
+
+def unique(what: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """At least one of them, and none twice."""
+
+    def read(values: tuple[str, ...]) -> tuple[str, ...]:
+        if not values or len(set(values)) < len(values):
+            raise wrong(f"at least one {what}, and each of them once")
+        return values
+
+    return read
+
+
 def fraction(value: object) -> str:
     """A number above 0 and at most 1, kept as the decimal text that was written."""
     expected = "a decimal number above 0 and at most 1"
@@ -135,7 +165,7 @@ def flag(value: object) -> bool:
     """`true` or `false`, and no other word for them."""
     if isinstance(value, bool):
         return value
-    meant = _YAML_1_1.get(value) if isinstance(value, str) else None
+    meant = YAML_1_1.get(value) if isinstance(value, str) else None
     raise wrong("`true` or `false`", f"write `{meant}`" if meant else None)
 
 
@@ -170,85 +200,3 @@ def model_path(value: object) -> str:
     if parts[1] in _SYSTEM:
         raise wrong(expected, f"`/{parts[1]}` belongs to the system: take `/model`")
     return found
-
-
-def option_name(value: object) -> str:
-    """The name of a vLLM option, as it is written after the two dashes."""
-    expected = "the name of a vLLM option, without dashes in front"
-    found = text(value, expected=expected)
-    head, dot, rest = found.partition(".")
-    name = head.replace("_", "-") + dot + rest
-    if name.startswith("-"):
-        raise wrong(expected, f"write `{name.lstrip('-')}`")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*(\.[A-Za-z0-9_-]+)*", name):
-        raise wrong(expected)
-    positive = name.removeprefix("no-")
-    if field := FIELD_OF_OPTION.get(positive):
-        raise wrong("options that have no field of their own", f"use the field `{field}`")
-    if name in ("api-key", "hf-token"):
-        variable = {"api-key": "VLLM_API_KEY", "hf-token": "HF_TOKEN"}[name]
-        raise secret("a key would be baked into the image", f"give {variable} to `docker run -e`")
-    if name == "host":
-        raise wrong(
-            "an option that may vary", "the server always listens on every address of its container"
-        )
-    if positive != name:
-        raise wrong("the option itself", f"write `{positive}: false`")
-    return name
-
-
-def option_value(value: Any) -> str | bool | None:
-    """Booleans are flags, a mapping or list is JSON, a number is its text, null takes away."""
-    match value:
-        case None | bool():
-            return value
-        case Number() if not _JSON_NUMBER.fullmatch(value):
-            raise wrong("a decimal number", f'quotes make a text of it: "{value}"')
-        case str() if value in _YAML_1_1:
-            hint = f"write `{_YAML_1_1[value]}`"
-            raise wrong("`true` or `false`, or another text", hint)
-        case str():
-            return _no_token(text(value))
-        case _:
-            return _no_token(_json(value))
-
-
-def env_name(value: object) -> str:
-    """The name of an environment variable that may be baked into an image."""
-    name = matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")(value)
-    if SECRET_NAME.search(name):
-        raise secret("a secret would be baked into the image", f"give it to `docker run -e {name}`")
-    if why := _UNSAFE_ENV.get(name):
-        raise wrong("variables that are safe in every container", f"{why}: leave it out")
-    return name
-
-
-def env_value(value: object) -> str | None:
-    """The text of a variable; null takes away what a default has set."""
-    if value is None:
-        return None
-    return _no_token(text(value))
-
-
-def _no_token(found: str) -> str:
-    if TOKEN.search(found):
-        raise secret("a token would be baked into the image", "give it to `docker run -e`")
-    return found
-
-
-def _json(value: Any) -> str:
-    """JSON text with sorted keys, in which numbers stand as they were written."""
-    match value:
-        case dict():
-            pairs = (f"{json.dumps(key)}:{_json(value[key])}" for key in sorted(value))
-            return "{" + ",".join(pairs) + "}"
-        case list():
-            return "[" + ",".join(_json(item) for item in value) + "]"
-        case Number():
-            if not _JSON_NUMBER.fullmatch(value):
-                raise wrong("JSON numbers", f'quotes make a text of it: "{value}"')
-            return str(value)
-        case str():
-            return json.dumps(text(value), ensure_ascii=False)
-        case _:
-            return json.dumps(value)

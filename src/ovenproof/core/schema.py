@@ -71,8 +71,9 @@ is replaced as a whole. `null` takes back what a section above has set. An entry
 no image itself.
 
 **One place for the weights.** `model` (with its `revision`) and `weights` are one choice. A section
-that gives one of them replaces the other, and a section that gives a new `model` without a
-`revision` does not keep the revision of the old one.
+that gives one of them replaces the other, and a section that gives a new `model` does not keep the
+`revision`, `include` and `exclude` of the old one. `adapters` stay until a section gives others or
+takes them back with `null`: the AWQ variant of a model takes the same ones.
 
 **YAML 1.2, strictly.** Only `true` and `false` are booleans; `yes`, `no`, `on` and `off` are words,
 and where a boolean is wanted they are refused. A number keeps the text that it was written with:
@@ -96,6 +97,12 @@ and options that carry keys or tokens are refused; give them to `docker run -e`.
 **Options with a field of their own** (`port`, `dtype`, `max-model-len`, ...) are refused under
 `args`. `args: {quantization: fp8}` without the field `quantization` is allowed: it asks vLLM to
 quantize a plain checkpoint while it is loaded.
+"""
+_ADAPTERS = """\
+vLLM is started with `--enable-lora` and `--lora-modules`, which are therefore refused under `args`,
+and with `--max-lora-rank` where an adapter needs more than vLLM's own 16; `max-lora-rank`,
+`max-loras` and the other options of LoRA may stand there. Each adapter is locked by itself: one
+more of them leaves the model's lock and layers as they are.
 """
 _QUANTIZATION = """\
 ## Quantization methods
@@ -136,6 +143,8 @@ def markdown(arguments: tuple[str, ...]) -> str:
     text += _table(shared)
     text += f"\n### `weights`\n\n{parts['Weights']['description']}\n\n"
     text += _table(parts["Weights"]["properties"])
+    text += f"\n### `adapters`\n\n{parts['Adapter']['description']}\n\n"
+    text += _table(parts["Adapter"]["properties"]) + "\n" + _ADAPTERS
     text += f"\n### `expect`\n\n{parts['Expect']['description']}\n\n"
     text += _table(parts["Expect"]["properties"])
     return text + "\n" + _QUANTIZATION + "".join(_method_rows())
@@ -206,6 +215,8 @@ def _flow(value: Any) -> str:
             return "[" + ", ".join(_flow(item) for item in value) + "]"
         case bool():
             return str(value).lower()
+        case str() if value.startswith("*"):
+            return f'"{value}"'  # without quotes it would be an alias
         case _:
             return str(value)
 

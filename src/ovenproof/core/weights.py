@@ -12,7 +12,7 @@ from ovenproof.core.action import Action
 from ovenproof.core.content import Body, LocalFile
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.layer import PROFILE, File, Recipe, recipe
-from ovenproof.core.lock import LockedFile
+from ovenproof.core.model_lock import LockedFile
 from ovenproof.errors import BadFile
 
 ALONE_FROM = 32 << 20

@@ -25,6 +25,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    absorber = None
+
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         return unique(image.layers)
 

@@ -38,6 +38,8 @@ class Docker:
     def __init__(self, client: DockerClient) -> None:
         self.client = client
 
+    absorber = None
+
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         if self._inspect(self._name(image)) is not None:
             return ()

@@ -1,9 +1,10 @@
 """Where an image goes. An output says what it lacks before anything moves, then takes it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import Image, Layer
 from ovenproof.errors import OvenproofError
 from ovenproof.events import Advanced, Finished, Listener, Started
@@ -36,8 +37,43 @@ class Written:
     """Bytes that were there before."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unproven:
+    """A layer whose digest is known when its bytes have gone by."""
+
+    title: str
+    size: int
+    action: Digest
+    """The key of the action that makes it."""
+    read: Callable[[int], Iterator[bytes]]
+    """Its bytes from an offset on; again after a cut, or from where another process ended."""
+    digest: Callable[[], Digest]
+    """Of the whole, once all of it was taken. Raises WrongBytes: then nothing of it may be kept."""
+
+
+Took: TypeAlias = Callable[[Digest, Content], None]
+"""Hears the key of an action, and the layer that it made."""
+
+
+class Absorber(Protocol):
+    """Takes layers as they come over a network, several at once."""
+
+    def absorb(self, layers: Sequence[Unproven], done: Took, listener: Listener) -> None:
+        """Take layers that nobody has proven; `done` hears of each as it is in.
+
+        What goes wrong with one does not stop those under way.
+        """
+
+
 class Output(Protocol):
     """An OCI layout, an archive, a Docker engine, a registry."""
+
+    @property
+    def absorber(self) -> Absorber | None:
+        """Who takes layers as they come; None where they are taken one after the other.
+
+        Then what they are made of is brought to this machine first: fetched in parallel, and kept.
+        """
 
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         """The layers whose bytes this output would ask for. Moves nothing."""

@@ -25,6 +25,8 @@ class Layout:
         self.root = root
         self._folder = LayoutFolder(root)
 
+    absorber = None
+
     def lacks(self, image: Image) -> tuple[Layer, ...]:
         unique = {layer.content: layer for layer in image.layers}
         return tuple(layer for content, layer in unique.items() if not self._folder.has(content))

@@ -4,7 +4,7 @@ First what the repository has is asked for, then what another one can give is mo
 is sent, and only after all of it is there the manifest is put: by its digest, then under its tag.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,10 +13,9 @@ from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import Image, Layer
 from ovenproof.core.manifest import read
 from ovenproof.core.plan import Plan
-from ovenproof.core.weights import layer_size
 from ovenproof.errors import BadFile, OvenproofError
 from ovenproof.events import Listener, silent
-from ovenproof.outputs.interface import OpenLayer, Written
+from ovenproof.outputs.interface import Absorber, OpenLayer, Took, Unproven, Written
 from ovenproof.registry.limits import too_large
 from ovenproof.registry.reference import Reference, Repository, parse_repository
 from ovenproof.registry.send import Sender
@@ -62,14 +61,36 @@ class Registry:
         self._homes = homes
         self._guard: Guard | None = None
         """None until the tag is looked at."""
+        self._absorbed = self._taken = 0
+        """Bytes that were sent of layers that it took unproven, and the layers' size."""
 
     @property
     def place(self) -> str:
         """What an image is called there."""
         return str(Reference(self.repository, self.tag.name if self.tag else None))
 
+    @property
+    def absorber(self) -> Absorber:
+        return self
+
+    def absorb(self, layers: Sequence[Unproven], done: Took, listener: Listener) -> None:
+        from ovenproof.registry.client import Stream  # noqa: PLC0415  who only plans needs no HTTP
+
+        self._begin(None)
+        streams = {
+            layer.action.hex: Stream(
+                title=layer.title, size=layer.size, read=layer.read, digest=layer.digest
+            )
+            for layer in layers
+        }
+        sent = self._sender.absorb(
+            streams, lambda key, content: done(Digest(key), content), listener
+        )
+        self._absorbed += sent.sent
+        self._taken += sum(layer.size for layer in layers)
+
     def lacks(self, image: Image) -> tuple[Layer, ...]:
-        return self.foresee(image).lacks
+        return self.foresee(image.layers, image).lacks
 
     def refuses(self, image: Image) -> tuple[OvenproofError, ...]:
         limits = self._remote.limits
@@ -94,15 +115,18 @@ class Registry:
 
         Nobody is asked: a registry that takes no such layer has none.
         """
-        sizes = [(item.step.title, layer_size(item.step.action)) for item in plan.to_run]
+        sizes = [(item.step.title, item.size) for item in plan.to_run]
         known = [(title, size) for title, size in sizes if size is not None]
         return too_large(self._remote.limits, self.repository, known)
 
-    def foresee(self, image: Image) -> Foreseen:
-        """Ask what the repository has, what another could give, and what the tag names."""
-        tag = self._begin(image.digest.digest)
-        layers = {layer.content: layer for layer in image.layers}
-        there = self._sender.there([*layers, Content.of(image.config)])
+    def foresee(self, known: Sequence[Layer], image: Image | None) -> Foreseen:
+        """Ask what the repository has, what another could give, and what the tag names.
+
+        `known` are the layers as far as they are; there is an image where all of them are.
+        """
+        tag = self._begin(image.digest.digest if image else None)
+        layers = {layer.content: layer for layer in known}
+        there = self._sender.there([*layers, *([Content.of(image.config)] if image else [])])
         missing = {content: layer for content, layer in layers.items() if content not in there}
         homes = {home for layer in missing.values() for home in self._homes_of(layer)}
         given = self._sender.mountable(missing, sorted(homes))
@@ -124,15 +148,18 @@ class Registry:
         pushed = Reference(self.repository, self.tag.name if self.tag else None, digest)
         return Written(
             place=str(pushed),
-            moved=sent.sent,
+            moved=sent.sent + self._absorbed,
             mounted=sent.mounted,
-            there=sent.there,
+            there=sent.there - self._taken,
             reference=str(pushed.at(digest)),
             use=None,
         )
 
-    def _begin(self, digest: Digest) -> Digest | None:
-        """What the tag names before anything moves. Asked once."""
+    def _begin(self, digest: Digest | None) -> Digest | None:
+        """What the tag names before anything moves. Asked once.
+
+        `digest` is what it shall name, if that is known by then.
+        """
         tag = self.tag
         if tag is not None and self._guard is None:
             self._guard = look(self._remote, tag.name, digest, was=tag.was, force=tag.force)

@@ -10,14 +10,14 @@ import httpx2
 
 from ovenproof.registry import trust
 from ovenproof.registry.auth import Auth
+from ovenproof.registry.blob import Blob, Stream, Uploaded
 from ovenproof.registry.credentials import Credentials
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.remote import Remote
 from ovenproof.registry.schemes import Schemes
-from ovenproof.registry.sending import Blob, Uploaded
 from ovenproof.registry.transport import Transport
 
-__all__ = ["WAITS_S", "Blob", "Registries", "Remote", "Uploaded"]
+__all__ = ["WAITS_S", "Blob", "Registries", "Remote", "Stream", "Uploaded"]
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """At most so long between one try and the next; so there are six."""

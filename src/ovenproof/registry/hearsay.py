@@ -88,8 +88,7 @@ class Hearsay:
         if not (self.writes and memory.writes) or memory.heard.get(key) == outcome:
             return
         try:
-            text = record.write(key, outcome)
-            self._soon(lambda: self._records().put(key, text))
+            self.tell(key, outcome)
         except (OvenproofError, OSError) as fault:
             memory.writes = False
             self._say("does not take what was proven here", _reason(fault))
@@ -100,6 +99,11 @@ class Hearsay:
         """The same, but what is wrong is raised: for who wants to know how the place is."""
         text = self._soon(lambda: self._records().get(key))
         return None if text is None else record.read(key, text)
+
+    def tell(self, key: Digest, outcome: Outcome) -> None:
+        """The same as `remember`, in any case, and what is wrong is raised."""
+        text = record.write(key, outcome)
+        self._soon(lambda: self._records().put(key, text))
 
     def _soon(self, call: Callable[[], _T]) -> _T:
         """What a call gives; one that takes too long is left behind. Raises TryAgain."""

@@ -109,7 +109,8 @@ def too_large(
             subject=repository,
             expected=f"{takes.blob} bytes at most ({takes.note})",
             got=f"{size} bytes",
-            hint="push to another registry with --to, or save the checkpoint in smaller files",
+            hint="give the entry a `largest_file` below that and lock it again, which cuts the"
+            " files of a hub's model; or push to another registry with --to",
         )
         for title, size in layers
         if takes.blob is not None and size > takes.blob

@@ -5,26 +5,26 @@ moved.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import httpx2
 
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.manifest import INDEX_TYPE, INDEX_TYPES, TYPES, Descriptor, Manifest, read
-from ovenproof.errors import BadCall, OvenproofError, TryAgain, WrongBytes
+from ovenproof.errors import BadCall, TryAgain, WrongBytes
 from ovenproof.registry import fetching
-from ovenproof.registry.auth import Actions
+from ovenproof.registry.asking import Asking
+from ovenproof.registry.blob import Blob, Stream, Uploaded
 from ovenproof.registry.limits import Limits, limits
 from ovenproof.registry.reference import Repository, is_tag
 from ovenproof.registry.referrers import Listing, listed
-from ovenproof.registry.refusal import refused, where
-from ovenproof.registry.sending import Blob, Sending, Source, Uploaded
+from ovenproof.registry.refusal import where
+from ovenproof.registry.sending import Sending
 from ovenproof.registry.transport import Transport
 from ovenproof.registry.wire import Call
 
 _ACCEPT = ", ".join(TYPES)
-_PAGES = 1000
 _NO_API = frozenset({400, 404, 405, 406, 501})
 """What is answered by who does not keep count of referrers. Anything else is a fault."""
 
@@ -39,15 +39,16 @@ class Remote:
         self.repository = repository
         self.limits: Limits = limits(repository.host)
         self._transport = transport
-        self._actions: Actions = "pull,push" if writes else "pull"
+        self._asking = Asking(transport, repository, "pull,push" if writes else "pull")
         self._one_writer = threading.Lock()
 
     def has(self, content: Content) -> bool:
         """Whether the repository has the blob. Another size there raises WrongBytes."""
-        response = self._ask("HEAD", f"blobs/{content.digest}")
+        response = self._asking.ask("HEAD", f"blobs/{content.digest}")
         if response.status_code == 404:
             return False
-        self._expect(response, 200, f"the registry does not tell of blob {content.digest.short}")
+        what = f"the registry does not tell of blob {content.digest.short}"
+        self._asking.expect(response, 200, what)
         size = response.headers.get("Content-Length", "")
         named = _digest(response)
         if (size.isdecimal() and int(size) != content.size) or named not in (None, content.digest):
@@ -69,7 +70,7 @@ class Remote:
 
     def head(self, target: str) -> Digest | None:
         """What a tag or a digest names now; None where it names nothing."""
-        response = self._ask("HEAD", _named(target), {"Accept": _ACCEPT})
+        response = self._asking.ask("HEAD", _named(target), {"Accept": _ACCEPT})
         if response.status_code == 404:
             return None
         if response.status_code == 200:
@@ -78,7 +79,7 @@ class Remote:
                 self._same(target, found, response)
                 return found
         elif response.status_code not in (405, 501):
-            self._expect(response, 200, f"the registry does not tell of {target}")
+            self._asking.expect(response, 200, f"the registry does not tell of {target}")
         whole = self.manifest(target)
         return whole.digest.digest if whole else None
 
@@ -87,10 +88,10 @@ class Remote:
 
         Its bytes must be what the digest says: ours, or the one that the registry names with it.
         """
-        response = self._ask("GET", _named(target), {"Accept": _ACCEPT})
+        response = self._asking.ask("GET", _named(target), {"Accept": _ACCEPT})
         if response.status_code == 404:
             return None
-        self._expect(response, 200, f"the registry does not give {target}")
+        self._asking.expect(response, 200, f"the registry does not give {target}")
         found = Digest.of(response.content)
         self._same(target, found, response)
         named = _digest(response)
@@ -107,44 +108,39 @@ class Remote:
 
     def upload(
         self,
-        blob: Blob,
+        blob: Blob | Stream,
         *,
         resume: str | None = None,
         began: Callable[[str], None] = lambda _session: None,
         heard: Callable[[int], None] = lambda _size: None,
     ) -> Uploaded:
-        """Mount the blob, or send its bytes.
+        """Mount the blob, or send its bytes. The digest of a stream is asked for at its end.
 
         `began` is told each address at which the upload goes on: with it as `resume` another
         process can go on with what this one has sent. An upload that is gone begins anew. `heard`
         is told how many bytes go out.
         """
-        return Sending(
-            transport=self._transport,
-            repository=self.repository,
-            limits=self.limits,
-            blob=blob,
-            began=began,
-            source=Source(blob, heard),
-        ).run(resume)
+        sending = Sending(self._transport, self.repository, blob, began=began, heard=heard)
+        return sending.run(self.limits, resume)
 
     def cancel(self, session: str) -> None:
         """Let an upload go; one that is gone is no fault."""
         call = Call(method="DELETE", url=session, repository=self.repository, actions="pull,push")
         response = self._transport.ask(call)
         if response.status_code not in (200, 202, 204, 400, 404, 405, 410):
-            raise self._refused(response, "an upload could not be cancelled")
+            raise self._asking.refused(response, "an upload could not be cancelled")
 
     def referrers(self, subject: Digest, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """What has `subject` as its subject: by the API, else by the fallback tag."""
         query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
         found: list[Descriptor] = []
-        for number, response in enumerate(self._pages(f"referrers/{subject}{query}")):
+        for number, response in enumerate(self._asking.pages(f"referrers/{subject}{query}")):
             status = response.status_code
             if number == 0 and (status in _NO_API or (status == 200 and not _is_index(response))):
                 index = self._listing(subject).read()
                 return listed(index, artifact_type) if index else ()
-            self._expect(response, 200, f"the registry does not tell who refers to {subject.short}")
+            what = f"the registry does not tell who refers to {subject.short}"
+            self._asking.expect(response, 200, what)
             name = f"{self.repository}, referrers of {subject.short}"
             found += listed(read(response.content, INDEX_TYPE, name=name), artifact_type)
         return tuple(found)
@@ -172,7 +168,7 @@ class Remote:
             raise ValueError(f"not the manifest's digest: {target}")
         call = Call(
             method="PUT",
-            url=self._url(_named(target)),
+            url=self._asking.url(_named(target)),
             repository=self.repository,
             actions="pull,push",
             headers={"Content-Type": manifest.media_type},
@@ -181,7 +177,8 @@ class Remote:
         )
         response = self._transport.ask(call)
         if response.status_code not in (200, 201, 202):
-            raise self._refused(response, f"the registry does not take the manifest {target}")
+            what = f"the registry does not take the manifest {target}"
+            raise self._asking.refused(response, what)
         named = _digest(response)
         if named not in (None, digest):
             raise self._lie("the registry took another manifest than was sent", digest, named)
@@ -199,47 +196,6 @@ class Remote:
                 got=now or "nothing",
                 hint="try again; somebody else may push to the same name",
             )
-
-    def _ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None
-    ) -> httpx2.Response:
-        """Ask something that changes nothing."""
-        url = path if "://" in path else self._url(path)
-        call = Call(
-            method=method,
-            url=url,
-            repository=self.repository,
-            actions=self._actions,
-            headers=headers or {},
-        )
-        return self._transport.ask(call)
-
-    def _pages(self, path: str) -> Iterator[httpx2.Response]:
-        """The pages of a list, as one names the next."""
-        for _page in range(_PAGES):
-            response = self._ask("GET", path)
-            yield response
-            following = response.links.get("next", {}).get("url")
-            if response.status_code != 200 or not following:
-                return
-            path = str(response.url.join(following))
-        raise WrongBytes(
-            "a list of the registry does not come to its end",
-            subject=self.repository,
-            where=where(path),
-            got=f"more than {_PAGES} pages",
-        )
-
-    def _url(self, path: str) -> str:
-        return f"{self._transport.base(self.repository)}/v2/{self.repository.name}/{path}"
-
-    def _expect(self, response: httpx2.Response, status: int, what: str) -> None:
-        if response.status_code != status:
-            raise self._refused(response, what)
-
-    def _refused(self, response: httpx2.Response, what: str) -> OvenproofError:
-        advice = self._transport.auth.advice(self.repository)
-        return refused(what, self.repository, response, advice=advice)
 
     def _same(self, target: str, found: Digest, response: httpx2.Response) -> None:
         if ":" in target and target != str(found):

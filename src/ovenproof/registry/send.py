@@ -1,32 +1,31 @@
 """Bringing blobs into a repository: asked for first, then mounted or sent, biggest first.
 
-An upload that is under way is noted, so that the next process goes on where a killed one ended; and
-a repository that took a blob is noted as its home, so that others of that registry can mount it.
+What has no digest yet cannot be asked for: it is sent, and its digest is known when it is there.
 """
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ovenproof.core.digest import Content, Json
-from ovenproof.errors import OvenproofError, WrongBytes, raise_all
-from ovenproof.events import Advanced, Finished, Listener, Noted, Started
+from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.events import Advanced, Expected, Finished, Listener, Noted, Started
+from ovenproof.registry.blob import Blob, Stream, Uploaded
 from ovenproof.registry.reference import Repository
+from ovenproof.registry.sessions import Sessions, named
 from ovenproof.store.notes import Notes
 
 if TYPE_CHECKING:
-    from ovenproof.registry.client import Blob, Remote, Uploaded
+    from ovenproof.registry.remote import Remote
 
 ASKED_AT_ONCE = 8
 """Questions only wait for the network."""
-HOMES_KEPT = 4
 GRACE_S = 10.0
 """How long an interrupted run waits for its threads, which let uploads end so that they can go on
 later; a registry that is stuck does not hold it longer."""
-_UPLOAD, _HOMES = "upload", "homes"
 
 Item = TypeVar("Item")
 
@@ -46,7 +45,7 @@ class Sent:
 
 
 def send(
-    remote: "Remote", blobs: Sequence["Blob"], *, notes: Notes, jobs: int, listener: Listener
+    remote: "Remote", blobs: Sequence[Blob], *, notes: Notes, jobs: int, listener: Listener
 ) -> Sent:
     """Bring the blobs into a repository. What it has does not move."""
     return Sender(remote, notes=notes, jobs=jobs).send(blobs, listener)
@@ -65,7 +64,7 @@ class Sender:
     ) -> None:
         """`at` finds other repositories of the registry; without it a mount is a mere attempt."""
         self.remote = remote
-        self._notes = notes
+        self._sessions = Sessions(remote, notes)
         self._jobs = jobs
         self._at = at
         self._there: set[Content] = set()
@@ -89,27 +88,28 @@ class Sender:
         found: set[Content] = set()
 
         def look(content: Content) -> None:
-            if any(self._lies_in(home, content) for home in self._homes(content, given)):
+            if any(self._lies_in(home, content) for home in self._sessions.homes(content, given)):
                 found.add(content)
 
         each(look, contents, max(ASKED_AT_ONCE, self._jobs))
         return frozenset(found)
 
-    def send(self, blobs: Sequence["Blob"], listener: Listener) -> Sent:
+    def send(self, blobs: Sequence[Blob], listener: Listener) -> Sent:
         """Mount or send what the repository has not; the first fault lets nothing new begin."""
         unique = {blob.content: blob for blob in blobs}
         there = self.there(unique)
         moved: dict[Content, Uploaded] = {}
 
-        def bring(blob: "Blob") -> None:
+        def bring(blob: Blob) -> None:
             moved[blob.content] = self._bring(blob, listener)
 
         for content in there:
             # A process may have been killed between the end of an upload and that of its note.
-            self._notes.forget(_UPLOAD, self._upload_key(content))
+            self._sessions.forget(named(content))
         tell_there(len(there), len(unique), listener)
         missing = [blob for content, blob in unique.items() if content not in there]
         missing.sort(key=lambda blob: (-blob.content.size, blob.content.digest))
+        _expect(missing, listener)
         each(bring, missing, self._jobs)
         mounted = (content.size for content, done in moved.items() if done.mounted_from)
         return Sent(
@@ -117,6 +117,32 @@ class Sender:
             mounted=sum(mounted),
             there=sum(content.size for content in there),
         )
+
+    def absorb(
+        self,
+        streams: Mapping[str, Stream],
+        done: Callable[[str, Content], None],
+        listener: Listener,
+    ) -> Sent:
+        """Send what nobody knows the digest of, under keys that another process would use too.
+
+        `done` is told of each as soon as the registry has it, in the thread that sent it: so it is
+        known even if all else fails. A stream whose bytes turn out wrong leaves nothing there.
+        """
+        sent: list[int] = []
+
+        def take(key: str) -> None:
+            stream = streams[key]
+            uploaded = self._upload(stream, {"action": key}, listener)
+            content = Content(stream.digest(), stream.size)
+            done(key, content)
+            self._has(content)
+            sent.append(uploaded.sent)
+            _tell_finished(stream, uploaded, listener)
+
+        _expect(streams.values(), listener)
+        each(take, sorted(streams, key=lambda key: (-streams[key].size, key)), self._jobs)
+        return Sent(sent=sum(sent))
 
     def _look(self, content: Content) -> None:
         if self.remote.has(content):
@@ -130,88 +156,39 @@ class Sender:
                     known.add(content)
         return content in known
 
-    def _bring(self, blob: "Blob", listener: Listener) -> "Uploaded":
-        content, name = blob.content, blob.title
-        blob = replace(blob, homes=self._homes(content, blob.homes))
-        key = self._upload_key(content)
-        listener(Started(name=name, total=content.size))
-        with self._notes.alone(_UPLOAD, key) as alone:
-            done = self._upload(blob, key if alone else None, listener)
-        self._there.add(content)
-        self._settled(content)
-        note = ""
-        if done.mounted_from is not None:
-            note = f"mounted from {done.mounted_from.name}"
-        elif done.sent < content.size:
-            note = f"resumed at {content.size - done.sent}"
-        listener(Finished(name=name, note=note))
+    def _bring(self, blob: Blob, listener: Listener) -> Uploaded:
+        blob = replace(blob, homes=self._sessions.homes(blob.content, blob.homes))
+        done = self._upload(blob, named(blob.content), listener)
+        self._has(blob.content)
+        _tell_finished(blob, done, listener)
         return done
 
-    def _upload(self, blob: "Blob", key: Json, listener: Listener) -> "Uploaded":
-        """Upload the blob; with a key, an earlier session goes on and this one is noted."""
-
-        def begin(session: str) -> None:
-            if key is not None:
-                self._notes.remember(_UPLOAD, key, session)
-
-        heard = 0
+    def _upload(self, blob: Blob | Stream, name: dict[str, Json], listener: Listener) -> Uploaded:
+        listener(Started(name=blob.title, total=blob.size))
 
         def hear(size: int) -> None:
-            nonlocal heard
-            heard += size
             listener(Advanced(name=blob.title, size=size))
 
-        session = None if key is None else self._notes.recall(_UPLOAD, key)
-        resume = session if isinstance(session, str) else None
-        try:
-            done = self.remote.upload(blob, resume=resume, began=begin, heard=hear)
-        except OvenproofError as fault:
-            wrong = isinstance(fault, WrongBytes)
-            if wrong:
-                # What another process sent was never proven: all of it is doubted.
-                self._drop(key)
-            if resume is None or (heard and not wrong):
-                raise
-            # Nor is it known where its address leads by now: it shall not stand in our way.
-            self._notes.forget(_UPLOAD, key)
-            try:
-                done = self.remote.upload(blob, began=begin, heard=hear)
-            except WrongBytes:
-                self._drop(key)
-                raise
-        if key is not None:
-            self._notes.forget(_UPLOAD, key)
-        return done
+        return self._sessions.upload(blob, name, hear)
 
-    def _drop(self, key: Json) -> None:
-        """Let a session go that holds wrong bytes."""
-        session = None if key is None else self._notes.recall(_UPLOAD, key)
-        if isinstance(session, str):
-            self._notes.forget(_UPLOAD, key)
-            with suppress(OvenproofError):  # the registry lets it go by itself one day
-                self.remote.cancel(session)
+    def _has(self, content: Content) -> None:
+        self._there.add(content)
+        self._sessions.settled(content)
 
-    def _homes(self, content: Content, given: Iterable[Repository]) -> tuple[Repository, ...]:
-        """Where it may be mounted from: other repositories of the same registry."""
-        noted = self._notes.recall(_HOMES, self._key(content))
-        names = noted if isinstance(noted, list) else []
-        host = self.repository.host
-        found = (*given, *(Repository(host, name) for name in names if isinstance(name, str)))
-        mine = (home for home in found if home.host == host and home != self.repository)
-        return tuple(dict.fromkeys(mine))
 
-    def _settled(self, content: Content) -> None:
-        """Note that the repository is one of the blob's homes."""
-        noted = self._notes.recall(_HOMES, self._key(content))
-        others = noted if isinstance(noted, list) else []
-        names = [self.repository.name, *(name for name in others if name != self.repository.name)]
-        self._notes.remember(_HOMES, self._key(content), names[:HOMES_KEPT])
+def _expect(blobs: Collection[Blob | Stream], listener: Listener) -> None:
+    """One of them alone says itself how far it is."""
+    if len(blobs) > 1:
+        listener(Expected(total=sum(blob.size for blob in blobs)))
 
-    def _upload_key(self, content: Content) -> Json:
-        return {**self._key(content), "repository": self.repository.name}
 
-    def _key(self, content: Content) -> dict[str, Json]:
-        return {"registry": self.repository.host, "digest": str(content.digest)}
+def _tell_finished(blob: Blob | Stream, done: Uploaded, listener: Listener) -> None:
+    note = ""
+    if done.mounted_from is not None:
+        note = f"mounted from {done.mounted_from.name}"
+    elif done.sent < blob.size:
+        note = f"resumed at {blob.size - done.sent}"
+    listener(Finished(name=blob.title, note=note))
 
 
 def tell_there(count: int, of: int, listener: Listener) -> None:

@@ -29,10 +29,13 @@ class Guard:
     was: Was = None
     force: bool = False
 
-    def check(self, found: Digest | None, wanted: Digest) -> None:
-        """Raise LockAgain unless the tag names what was expected, or already what is wanted."""
+    def check(self, found: Digest | None, wanted: Digest | None) -> None:
+        """Raise LockAgain unless the tag names what was expected, or already what is wanted.
+
+        `wanted` is None as long as nobody knows it.
+        """
         expected = self.seen if self.was is None else None if self.was == "none" else self.was
-        if self.force or found in (expected, wanted):
+        if self.force or found == expected or (wanted is not None and found == wanted):
             return
         said = "when this began" if self.was is None else "--was"
         raise LockAgain(
@@ -44,7 +47,7 @@ class Guard:
         )
 
 
-def look(remote: "Remote", tag: str, wanted: Digest, *, was: Was, force: bool) -> Guard:
+def look(remote: "Remote", tag: str, wanted: Digest | None, *, was: Was, force: bool) -> Guard:
     """See what a tag names before anything moves. Raises LockAgain where it must not be moved."""
     guard = Guard(tag=f"{remote.repository}:{tag}", seen=remote.head(tag), was=was, force=force)
     guard.check(guard.seen, wanted)

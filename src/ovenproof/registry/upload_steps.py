@@ -14,6 +14,13 @@ NO_PATCH = frozenset({405, 501})
 
 
 @dataclass(frozen=True, slots=True)
+class Unnamed:
+    """So many bytes, whose digest is known when they have gone by."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """POST: an upload; with a home, a mount from there if the registry can."""
 
@@ -28,6 +35,11 @@ class Patch:
     offset: int
     size: int
     ranged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """All bytes are there. Nobody is asked but who made them: what is their digest?"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from ovenproof.core import weights
 from ovenproof.core.content import Body, LocalFile
 from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.layer import PROFILE, check_path
-from ovenproof.core.lock import LockedFile, ModelLock
+from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
 from ovenproof.errors import (
     BadFile,
@@ -46,6 +46,8 @@ class Folder:
         self._seen = seen
         self._jobs = jobs
 
+    homes = ()
+
     def resolve(self, listener: Listener) -> Resolved:
         chosen = select(
             self._names(), read=self._read, remote_code=self.remote_code, where=self.said
@@ -66,6 +68,12 @@ class Folder:
 
     def supplies(self, lock: ModelLock) -> tuple[Supply, ...]:
         return ()
+
+    def distant(self, lock: ModelLock) -> Mapping[str, Supply]:
+        return {}
+
+    def bring(self, lock: ModelLock, wanted: Collection[Content], listener: Listener) -> None:
+        assert not wanted
 
     def body(self, file: LockedFile) -> Body:
         if file.pinned_by == "layer":

@@ -4,7 +4,7 @@ The converted files lie in the store, by digest; when they are gone or have rott
 again from the wheel, and must come out the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -13,7 +13,8 @@ from ovenproof.core.action import Action, Outcome
 from ovenproof.core.content import Body
 from ovenproof.core.digest import Content
 from ovenproof.core.entry import PackagedModel
-from ovenproof.core.lock import LockedFile, LockedWheel, ModelLock
+from ovenproof.core.image_lock import LockedWheel
+from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
 from ovenproof.core.reader import Reader
 from ovenproof.errors import WrongBytes
@@ -35,6 +36,8 @@ class Package:
         self.model = model
         self._store = store
         self._find_wheel = find_wheel
+
+    homes = ()
 
     def resolve(self, listener: Listener) -> Resolved:
         wheel = self._find_wheel(self.model)
@@ -71,6 +74,12 @@ class Package:
             return ()
         wheel = locked_wheel(lock)
         return (Supply(kind="wheel", name=wheel.filename, content=wheel.content),)
+
+    def distant(self, lock: ModelLock) -> Mapping[str, Supply]:
+        return {}
+
+    def bring(self, lock: ModelLock, wanted: Collection[Content], listener: Listener) -> None:
+        assert not wanted
 
     def body(self, file: LockedFile) -> Body:
         return Content(file.digest, file.size)

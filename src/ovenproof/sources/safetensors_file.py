@@ -1,10 +1,10 @@
-"""The head of a safetensors file: eight bytes of length, then JSON that places each tensor."""
+"""The head of the safetensors file that an importer writes: every tensor in bfloat16."""
 
-import json
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
+
+from ovenproof.core.safetensors import Tensor, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,12 @@ class Bfloat16Tensor:
 def safetensors_head(tensors: Iterable[Bfloat16Tensor]) -> bytes:
     """What stands before the tensors' bytes, which follow in the same order with nothing between.
 
-    The bytes are those of the `safetensors` library for tensors in the order of their names:
-    compact JSON, filled with blanks so that the tensors begin at a multiple of eight.
+    The bytes are those of the `safetensors` library for tensors in the order of their names.
     """
-    document: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
+    placed, end = [], 0
     for tensor in tensors:
-        if tensor.name in document:
-            raise ValueError(f"a tensor twice: {tensor.name!r}")
         start, end = end, end + tensor.size
-        document[tensor.name] = {
-            "dtype": "BF16",
-            "shape": tensor.shape,
-            "data_offsets": (start, end),
-        }
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
+        placed.append(
+            Tensor(name=tensor.name, dtype="BF16", shape=tensor.shape, start=start, stop=end)
+        )
+    return write(placed, {"format": "pt"})

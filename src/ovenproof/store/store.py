@@ -27,10 +27,12 @@ from ovenproof.store.disk import (
     write_file,
     writing_to,
 )
+from ovenproof.store.partial import FOLDER as PARTIAL
+from ovenproof.store.partial import Partials
 from ovenproof.store.shelf import Absent
 
 CHUNK = 1 << 20
-FOLDERS = ("actions", "blobs", "locks", "notes", "seen", "tmp")
+FOLDERS = ("actions", "blobs", "locks", "notes", PARTIAL, "seen", "tmp")
 """What a store is made of. Nothing else is counted or removed, wherever its root is."""
 
 
@@ -155,8 +157,8 @@ class Store:
 
     def size(self) -> int:
         """Bytes that everything here takes."""
-        total = 0
-        for name in FOLDERS:
+        total = Partials(self.root).size()
+        for name in set(FOLDERS) - {PARTIAL}:
             for folder, _folders, files in os.walk(self.root / name):
                 for file in files:
                     with suppress(FileNotFoundError):  # somebody works here meanwhile
@@ -164,8 +166,11 @@ class Store:
         return total
 
     def sweep(self) -> int:
-        """Remove what killed processes left behind; how many things that were."""
-        removed = sweep(self._actions)
+        """Remove what killed processes left behind; how many things that were.
+
+        What is half fetched stays for a while: whoever comes back goes on with it.
+        """
+        removed = sweep(self._actions) + Partials(self.root).sweep()
         for folder in self._temporary.glob("*/"):
             with abandoned(folder) as dead:
                 if dead:

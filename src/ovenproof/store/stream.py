@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
-from ovenproof.core.content import Literal, LocalFile, Span, cut
+from ovenproof.core.content import Literal, LocalFile, Segment, Span, cut
 from ovenproof.core.digest import Content, Digest
 from ovenproof.errors import WrongBytes
 from ovenproof.store.shelf import Prepared, Shelf, open_local
@@ -41,6 +41,70 @@ def measure(prepared: Prepared, heard: Callable[[int], None] = lambda _size: Non
         if own is not None and isinstance(segment.of, Content):
             _same(segment.of, Content(Digest(own.hexdigest()), segment.size))
     return Content(Digest(whole.hexdigest()), size)
+
+
+class Proving:
+    """A layer that is proven while somebody takes its bytes: hashed once, in order.
+
+    Who takes them may ask for some of them twice, after a cut, or begin in the middle, where an
+    earlier process has ended: what was never hashed is then read all the same.
+    """
+
+    def __init__(self, prepared: Prepared, what: str) -> None:
+        self._prepared = prepared
+        self._what = what
+        self._whole = hashlib.sha256()
+        self._own = hashlib.sha256()
+        """Of the content that the hashed bytes end in."""
+        self._hashed = 0
+        self._fault: WrongBytes | None = None
+
+    def read(self, offset: int = 0) -> Iterator[bytes]:
+        """The layer's bytes from `offset` on."""
+        begin = 0
+        for segment in self._prepared.recipe.segments():
+            end = begin + segment.size
+            if end > min(offset, self._hashed):
+                yield from self._segment(segment, begin, offset)
+            begin = end
+
+    def digest(self) -> Digest:
+        """Of the whole layer, read to its end now. Raises WrongBytes for a wrong content."""
+        for _ in self.read(self._prepared.recipe.size):
+            raise AssertionError("nothing comes after the end")
+        if self._fault is not None:
+            raise self._fault
+        return Digest(self._whole.hexdigest())
+
+    def _segment(self, segment: Segment, begin: int, offset: int) -> Iterator[bytes]:
+        """Of a segment that begins at `begin`, the bytes from `offset` on; hashed where new."""
+        position = max(begin, min(offset, self._hashed))
+        for rest in cut([segment], position - begin):
+            found = [rest.data] if isinstance(rest, Literal) else _span(rest, self._prepared.shelf)
+            for chunk in found:
+                self._hash(segment, begin, position, chunk)
+                wanted = chunk[max(0, offset - position) :]
+                position += len(chunk)
+                if wanted:
+                    yield wanted
+
+    def _hash(self, segment: Segment, begin: int, position: int, chunk: bytes) -> None:
+        fresh = chunk[max(0, self._hashed - position) :]
+        if not fresh:
+            return
+        if self._hashed == begin:
+            self._own = hashlib.sha256()
+        self._whole.update(fresh)
+        self._hashed += len(fresh)
+        if isinstance(segment, Literal) or isinstance(segment.of, LocalFile):
+            return
+        self._own.update(fresh)
+        if self._hashed == begin + segment.size:
+            try:
+                got = Content(Digest(self._own.hexdigest()), segment.size)
+                _same(segment.of, got, self._what, "what it comes from has changed, or is broken")
+            except WrongBytes as fault:
+                self._fault = self._fault or fault
 
 
 def checked(

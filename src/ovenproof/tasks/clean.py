@@ -13,6 +13,7 @@ from ovenproof.tasks.shell import answer, cache_folder, is_dry, say, verb
 def clean(context: Context, all: bool = False, json: bool = False) -> None:  # noqa: A002
     """Remove what killed runs left in the store; with --all, the whole store."""
     from ovenproof.store.notes import Notes
+    from ovenproof.store.partial import Partials
     from ovenproof.store.seen import Seen
     from ovenproof.store.store import Store
     from ovenproof.tasks.screen import size
@@ -23,6 +24,7 @@ def clean(context: Context, all: bool = False, json: bool = False) -> None:  # n
         store.empty()
     elif not is_dry(context):
         store.sweep()
+        Partials(store.root).sweep(idle_s=0)
         Seen(store.root).sweep()
         Notes(store.root).sweep()
     freed = before - store.size()

@@ -4,33 +4,27 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from invoke import Context
 
 from ovenproof.errors import OvenproofError
-from ovenproof.events import silent
-from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, project, refused, say, verb
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    fine: bool
-    needed_for: str
-    detail: str
-    hint: str = ""
+from ovenproof.tasks.asked import Finding, hub, outcomes, registry
+from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, is_dry, say, verb
 
 
 @verb(name="doctor", dry=True, help={"json": "for machines"})
-def doctor(_context: Context, json: bool = False) -> None:
-    """Look at this machine: what works, what is missing, and what that is needed for."""
+def doctor(context: Context, json: bool = False) -> None:
+    """Look at this machine: what works, what is missing, and what that is needed for.
+
+    Where outcomes may be written a probe is; with --dry nothing is.
+    """
     from ovenproof.tasks.screen import table
 
-    found = [look() for look in _LOOKS]
+    proof = partial(outcomes, writes=not is_dry(context))
+    looks: list[Callable[[], Finding]] = [*_INPUTS, hub, registry, proof, *_PROGRAMS]
+    found = [look() for look in looks]
     if json:
         answer([{name: getattr(item, name) for name in item.__slots__} for item in found])
         return
@@ -127,65 +121,6 @@ def _gpu() -> Finding:
     )
 
 
-def _outcomes() -> Finding:
-    from ovenproof.core.digest import Digest
-    from ovenproof.tasks.outcomes import FORMS, OUTCOMES, remote_outcomes
-
-    name, needed_for = "remote outcomes", "building what others have proven"
-    try:
-        remote = remote_outcomes(silent)
-        if remote is not None:
-            remote.ask(Digest.of(b""))
-    except (OvenproofError, OSError) as error:
-        fault = refused(error) if isinstance(error, OSError) else error
-        return Finding(
-            name=name,
-            fine=False,
-            needed_for=needed_for,
-            detail=f"set, but {fault.got or fault.what}",
-            hint=fault.hint or f"set {OUTCOMES} to {FORMS}",
-        )
-    if remote is None:
-        detail = f"{OUTCOMES} is not set"
-    else:
-        detail = f"{remote.name} answers, " + ("written too" if remote.writes else "only read")
-    return Finding(name=name, fine=True, needed_for=needed_for, detail=detail)
-
-
-def _registry() -> Finding:
-    """Who we would be to the catalogue's registry. Asks no registry, but maybe a login helper."""
-    from ovenproof.registry.credentials import Credentials
-    from ovenproof.registry.reference import parse_repository
-
-    name, needed_for = "registry login", "push, and what is not public"
-    try:
-        repository = parse_repository(project().catalogue().repository)
-    except OvenproofError:
-        return Finding(
-            name=name,
-            fine=True,
-            needed_for=needed_for,
-            detail="the catalogue's repository is at no registry: push --to names one",
-        )
-    try:
-        login = Credentials(os.environ, Path.home()).find(repository)
-    except OvenproofError as error:
-        return Finding(
-            name=name,
-            fine=False,
-            needed_for=needed_for,
-            detail=f"{repository.host}: {error.what}",
-            hint=error.hint or error.what,
-        )
-    return Finding(
-        name=name,
-        fine=login is not None,
-        needed_for=needed_for,
-        detail=f"{repository.host}: {f'from {login.origin}' if login else 'none'}",
-        hint=f"docker login {repository.host}",
-    )
-
-
 def _program(name: str, needed_for: str, hint: str) -> Finding:
     place = shutil.which(name)
     return Finding(
@@ -201,16 +136,5 @@ def _umoci() -> Finding:
     return _program("umoci", "the suite", "./inv check --with-system installs it")
 
 
-_LOOKS: tuple[Callable[[], Finding], ...] = (
-    _python,
-    _store,
-    _packages,
-    _debian,
-    _registry,
-    _outcomes,
-    _apt,
-    _engine,
-    _gpu,
-    _skopeo,
-    _umoci,
-)
+_INPUTS: tuple[Callable[[], Finding], ...] = (_python, _store, _packages, _debian)
+_PROGRAMS: tuple[Callable[[], Finding], ...] = (_apt, _engine, _gpu, _skopeo, _umoci)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Written
     from ovenproof.project import Project
+    from ovenproof.shape import Shape
     from ovenproof.tasks.outputs import Choice
 
 
@@ -26,6 +27,7 @@ class Delivery:
     names: Sequence[str]
     where: "Choice"
     locked: bool
+    shape: "Shape" = "image"
     faults: dict[str, OvenproofError] = field(default_factory=dict)
 
     def run(self, *, quiet: bool) -> "Iterator[tuple[Bake, Image, Written | None]]":
@@ -38,7 +40,9 @@ class Delivery:
             try:
                 with progress(quiet=quiet) as listener:
                     machine = heard_by(listener, self.machine)
-                    bake = prepare(self.project, machine, name, may_lock=not self.locked)
+                    bake = prepare(
+                        self.project, machine, name, may_lock=not self.locked, shape=self.shape
+                    )
                     made, output = bake.plan(), self.where(name)
                     check_sizes(made, output)
                     image, written = bake.deliver(made, output, save=not self.locked)

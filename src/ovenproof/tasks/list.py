@@ -58,7 +58,7 @@ def list_(_context: Context, json: bool = False) -> None:
 
 
 def _weights(source: "Source") -> str:
-    from ovenproof.core.entry import HubModel, LocalFolder, PackagedModel
+    from ovenproof.core.entry import HubModel, LocalFolder, OciModel, PackagedModel
 
     match source:
         case HubModel(model=model, revision=revision):
@@ -67,3 +67,5 @@ def _weights(source: "Source") -> str:
             return f"folder {path}"
         case PackagedModel(package=package, version=version):
             return f"package {package}=={version}"
+        case OciModel(reference=reference):
+            return f"oci {reference}"

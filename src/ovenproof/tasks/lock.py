@@ -1,15 +1,20 @@
 """`invoke lock`: ask the world once, and write down what it said."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ovenproof.errors import BadCall
+from ovenproof.errors import BadCall, LockAgain, OvenproofError, raise_all
 from ovenproof.tasks.shell import answer, chosen, machine, project, say, verb
 
 if TYPE_CHECKING:
+    from ovenproof.core.difference import Difference
     from ovenproof.core.digest import Json
+    from ovenproof.core.entry import Entry
+    from ovenproof.core.model_lock import ModelLock
+    from ovenproof.resolve import Resolver
 
 
 @verb(
@@ -19,7 +24,9 @@ if TYPE_CHECKING:
         "model": "NAME of an entry to lock again; may be given several times",
         "all": "lock every entry again",
         "flavour": "NAME of a flavour to lock again: its Debian packages and wheels",
-        "upgrade": "with --flavour: resolve the requirements anew, not as they are pinned",
+        "upgrade": "move on: a model to the newest commit of its revision, and say what changed;"
+        " a flavour to what its requirements give today",
+        "check": "say what has changed upstream, and write nothing; exit code 4 if something has",
         "json": "for machines",
     },
 )
@@ -29,56 +36,143 @@ def lock(
     flavour: list[str],
     all: bool = False,  # noqa: A002
     upgrade: bool = False,
+    check: bool = False,
     json: bool = False,
 ) -> None:
     """Pin the inputs of entries, or of flavours, by digest."""
     from ovenproof.resolve import Resolver
-    from ovenproof.resolve_flavour import lock as lock_flavour
-    from ovenproof.tasks.screen import progress, size
+    from ovenproof.tasks.screen import progress
 
-    here = project()
-    if upgrade and not flavour:
-        raise BadCall("--upgrade is for a flavour", hint="add --flavour NAME")
+    here = project(saves=not check)
     if not model and not all and not flavour:
         raise BadCall("nothing to lock is named", expected="--model NAME, --all or --flavour NAME")
+    if check and (flavour or upgrade):
+        other = "--upgrade" if upgrade else "--flavour"
+        raise BadCall(f"`--check` and `{other}` cannot go together", hint="keep one of them")
     names = chosen(here, model, all) if model or all else []
     if not all_named(flavour):
         raise BadCall("--flavour has no name", hint=f"one of: {', '.join(here.flavours())}")
     result: dict[str, object] = {}
     with progress(quiet=json) as listener:
-        place = machine(listener)
-        resolver = Resolver(project=here, machine=place)
+        resolver = Resolver(project=here, machine=machine(listener))
+        call = _Call(resolver=resolver, upgrade=upgrade, quiet=json)
         for name in flavour:
-            made = lock_flavour(here, place, here.flavour(name), upgrade=upgrade)
-            if made.base:
-                layers = [layer.content for layer in made.base.layers]
-                inputs = f"{made.base.name} ({made.base.digest.short})"
-            else:
-                layers = [*made.layers.values()]
-                inputs = f"{len(made.debs)} Debian packages, {len(made.wheels)} wheels"
-            total = sum(content.size for content in layers)
-            result[name] = {
-                "debs": len(made.debs),
-                "wheels": len(made.wheels),
-                "base": str(made.base.digest) if made.base else None,
-                "bytes": total,
-            }
-            if not json:
-                say(f"locked flavour {name}: {inputs}, {size(total)} in {len(layers)} layers")
-        for name in names:
-            entry = here.catalogue().entry(name)
-            files = here.flavour(entry.flavour)
-            image_lock = resolver.flavour(files, may_lock=True)
-            found = resolver.lock_model(entry, files, image_lock)
-            total = sum(file.size for file in found.files)
-            result[name] = {"files": len(found.files), "bytes": total, "facts": dict(found.facts)}
-            if not json:
-                say(
-                    f"locked {name}: {len(found.files)} files, {size(total)},"
-                    f" {facts_line(found.facts)}"
-                )
+            result[name] = call.flavour(name)
+        if check:
+            result.update(call.check(names))
+        else:
+            result.update({name: call.model(name) for name in names})
     if json:
         answer(result)
+    call.raise_faults()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One call of `lock`: what it asks for, and what it finds out."""
+
+    resolver: "Resolver"
+    upgrade: bool
+    quiet: bool
+    faults: list[OvenproofError] = field(default_factory=list)
+
+    def flavour(self, name: str) -> dict[str, object]:
+        """Lock a flavour."""
+        from ovenproof.resolve_flavour import lock as lock_flavour
+        from ovenproof.tasks.screen import size
+
+        here = self.resolver.project
+        made = lock_flavour(here, self.resolver.machine, here.flavour(name), upgrade=self.upgrade)
+        if made.base:
+            layers = [layer.content for layer in made.base.layers]
+            inputs = f"{made.base.name} ({made.base.digest.short})"
+        else:
+            layers = [*made.layers.values()]
+            inputs = f"{len(made.debs)} Debian packages, {len(made.wheels)} wheels"
+        total = sum(content.size for content in layers)
+        self._say(f"locked flavour {name}: {inputs}, {size(total)} in {len(layers)} layers")
+        return {
+            "debs": len(made.debs),
+            "wheels": len(made.wheels),
+            "base": str(made.base.digest) if made.base else None,
+            "bytes": total,
+        }
+
+    def model(self, name: str) -> dict[str, object]:
+        """Lock an entry."""
+        from ovenproof.tasks.screen import size
+
+        here = self.resolver.project
+        entry, before = here.catalogue().entry(name), here.models_lock().models.get(name)
+        files = here.flavour(entry.flavour)
+        image_lock = self.resolver.flavour(files, may_lock=True)
+        found = self.resolver.lock_model(entry, files, image_lock, upgrade=self.upgrade)
+        total = sum(file.size for file in found.files)
+        self._say(
+            f"locked {name}: {len(found.files)} files, {size(total)}, {facts_line(found.facts)}"
+        )
+        told: dict[str, object] = {
+            "files": len(found.files),
+            "bytes": total,
+            "facts": dict(found.facts),
+        }
+        if self.upgrade and before is not None:
+            told["changes"] = _as_values(self._changes(entry, before, found))
+        return told
+
+    def check(self, names: Sequence[str]) -> dict[str, object]:
+        """Compare what is locked with what is there today."""
+        here, told = self.resolver.project, dict[str, object]()
+        moved: list[str] = []
+        for name in names:
+            entry, before = here.catalogue().entry(name), here.models_lock().models.get(name)
+            if before is None:
+                fault = LockAgain(
+                    "this model is not locked",
+                    subject=name,
+                    where="models.lock",
+                    hint=f"run `invoke lock --model {name}`",
+                )
+                self.faults.append(fault)
+                continue
+            try:
+                after, _ = self.resolver.resolved(entry, upgrade=True)
+            except OvenproofError as error:
+                self.faults.append(error)
+                continue
+            found = self._changes(entry, before, after)
+            told[name] = {"changes": _as_values(found)}
+            if not all(one.nothing for one in found.values()):
+                moved.append(name)
+        if moved:
+            fault = LockAgain(
+                "what is upstream is no longer what is locked",
+                subject=", ".join(moved),
+                where="models.lock",
+                hint=f"run `invoke lock --upgrade --model {','.join(moved)}` to move on",
+            )
+            self.faults.append(fault)
+        return told
+
+    def _changes(
+        self, entry: "Entry", before: "ModelLock", after: "ModelLock"
+    ) -> "dict[str, Difference]":
+        from ovenproof.tasks.changes import as_text, compared
+
+        found = compared(self.resolver, entry, before, after)
+        self._say(as_text(found))
+        return found
+
+    def raise_faults(self) -> None:
+        raise_all(self.faults)
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            say(text)
+
+
+def _as_values(found: "dict[str, Difference]") -> dict[str, object]:
+    return {name: one.to_json() for name, one in found.items()}
 
 
 def all_named(names: list[str]) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ovenproof.project import Project
     from ovenproof.registry.reference import Reference, Repository
     from ovenproof.registry.tags import Was
+    from ovenproof.shape import Shape
 
 NAMED_BY = ("DOCKER_HOST", "DOCKER_CONTEXT")
 FORMS = "layout:DIR, archive:FILE, docker, registry:HOST/NAME[:TAG], or none"
@@ -33,9 +34,12 @@ class Tagging:
     untagged: bool = False
     force: bool = False
     was: "Was" = None
+    shape: "Shape" = "image"
 
 
-def choose(text: str, here: "Project", gives: "Machine", names: Sequence[str]) -> Choice:
+def choose(
+    text: str, here: "Project", gives: "Machine", names: Sequence[str], shape: "Shape" = "image"
+) -> Choice:
     """The output that the words mean for some entries. Raises BadCall or MissingTool.
 
     Without words: the Docker engine if one answers, else a layout in the project's `dist/`, which
@@ -43,7 +47,7 @@ def choose(text: str, here: "Project", gives: "Machine", names: Sequence[str]) -
     """
     kind, _, place = text.partition(":")
     if kind == "registry" and place:
-        return pushed_to(place, here.catalogue(), gives, names)
+        return pushed_to(place, here.catalogue(), gives, names, Tagging(shape=shape))
     output = _local(text, here.root)
     return lambda _name: output
 
@@ -61,6 +65,7 @@ def pushed_to(
     """
     from ovenproof.outputs.registry import Registry, Tag
     from ovenproof.registry.send import Sender
+    from ovenproof.shape import tag as tag_of
 
     terms = tagging or Tagging()
     own = _repository(catalogue)
@@ -84,11 +89,28 @@ def pushed_to(
     homes = () if own is None or own == repository else (own,)
 
     def output(name: str) -> "Output":
-        word = (reference.tag if reference else None) or name
+        word = (reference.tag if reference else None) or tag_of(terms.shape, name)
         tag = None if terms.untagged else Tag(name=word, was=terms.was, force=terms.force)
         return Registry(sender, tag=tag, homes=homes)
 
     return output
+
+
+def shaped(text: str, output: str = "") -> "Shape":
+    """Read `--as`. Raises BadCall, also for a place that cannot hold the shape."""
+    from ovenproof.shape import SHAPES
+
+    for shape in SHAPES:
+        if text == shape:
+            kind = output.partition(":")[0]
+            if shape == "modelpack" and kind not in ("layout", "registry", "none"):
+                raise BadCall(
+                    "a ModelPack artifact is no image that an engine could load",
+                    subject=f"--output {output}" if output else "--as modelpack",
+                    expected="--output layout:DIR, or a registry",
+                )
+            return shape
+    raise BadCall("this is no shape", subject=f"--as {text}", expected=", ".join(SHAPES))
 
 
 def check_sizes(made: "Plan", output: "Output | None") -> None:

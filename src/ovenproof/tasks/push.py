@@ -10,6 +10,7 @@ from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say,
 
 if TYPE_CHECKING:
     from ovenproof.project import Project
+    from ovenproof.shape import Shape
     from ovenproof.tasks.outputs import Tagging
 
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
         "all": "push every entry",
         "to": "HOST/NAME[:TAG]; without it the catalogue's repository,"
         " and without a TAG the entry's name",
+        "as": "`image` that serves; `weights`: an image of these alone, for volumes of Kubernetes;"
+        " or `modelpack`: an artifact whose layers are the files. Tags end in -weights, -modelpack",
         "untagged": "move no tag: the image has its digest alone",
         "was": "DIGEST that the tag must name until it is moved, or `none`",
         "force": "move the tag, whatever it names",
@@ -35,6 +38,7 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
     model: list[str],
     all: bool = False,  # noqa: A002
     to: str | None = None,
+    as_: str = "image",
     untagged: bool = False,
     was: str = "",
     force: bool = False,
@@ -42,9 +46,10 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
     json: bool = False,
 ) -> None:
     """Build images and push them. What the registry has does not move. With --dry: only plan."""
-    from ovenproof.tasks.outputs import pushed_to
+    from ovenproof.tasks.outputs import pushed_to, shaped
 
-    terms = _terms(untagged=untagged, force=force, was=was)
+    shape = shaped(as_, "registry")
+    terms = _terms(untagged=untagged, force=force, was=was, shape=shape)
     here = project(saves=not is_dry(context))
     names = chosen(here, model, all)
     if all and locked:
@@ -54,10 +59,13 @@ def push(  # noqa: PLR0913, PLR0917  the words of a command line
     if is_dry(context):
         from ovenproof.tasks.plan import planned, tell
 
-        tell(planned(here, gives, names, where, locked=locked, quiet=json), as_json=json)
+        prospects = planned(here, gives, names, where, locked=locked, shape=shape, quiet=json)
+        tell(prospects, as_json=json)
         return
     results: list[dict[str, Any]] = []
-    delivery = Delivery(project=here, machine=gives, names=names, where=where, locked=locked)
+    delivery = Delivery(
+        project=here, machine=gives, names=names, where=where, locked=locked, shape=shape
+    )
     for bake, image, written in delivery.run(quiet=json):
         assert written is not None
         found = {
@@ -102,10 +110,10 @@ def _as_text(found: dict[str, Any]) -> str:
     )
 
 
-def _terms(*, untagged: bool, force: bool, was: str) -> "Tagging":
+def _terms(*, untagged: bool, force: bool, was: str, shape: "Shape") -> "Tagging":
     from ovenproof.registry.tags import parse_was
     from ovenproof.tasks.outputs import Tagging
 
     if untagged and (force or was):
         raise BadCall("`--untagged` moves no tag", hint="leave out `--force` and `--was`")
-    return Tagging(untagged=untagged, force=force, was=parse_was(was, force=force))
+    return Tagging(untagged=untagged, force=force, was=parse_was(was, force=force), shape=shape)

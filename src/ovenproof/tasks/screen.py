@@ -4,8 +4,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ovenproof.events import Advanced, Event, Finished, Listener, Noted, Started, silent
+from ovenproof.events import Advanced, Event, Expected, Finished, Listener, Noted, Started, silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 
 @contextmanager
@@ -25,13 +30,19 @@ class _Plain:
 
     def __init__(self) -> None:
         self._totals: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._done = self._all = 0
+        """Of all that moves together."""
         self._lock = threading.Lock()
 
     def hear(self, event: Event) -> None:
         with self._lock:
             match event:
+                case Expected(total=total):
+                    self._done, self._all = 0, total
                 case Started(name=name, total=total):
                     self._totals[name] = 0
+                    self._sizes[name] = total or 0
                     self._line(f"{name} …" + (f" {size(total)}" if total else ""))
                 case Advanced(name=name, size=count):
                     self._totals[name] = self._totals.get(name, 0) + count
@@ -39,13 +50,18 @@ class _Plain:
                     moved = self._totals.pop(name, None)
                     if moved is None:
                         return  # it never began
-                    parts = [f"{name}: done", size(moved) if moved else "", note]
+                    self._done += self._sizes.pop(name)
+                    whole = f"{size(self._done)} of {size(self._all)}" if self._all else ""
+                    parts = [f"{name}: done", size(moved) if moved else "", note, whole]
                     self._line(", ".join(part for part in parts if part))
                 case Noted(text=text):
                     self._line(text)
 
     def _line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+_ALL = "in all"
 
 
 @contextmanager
@@ -55,15 +71,12 @@ def _live() -> Iterator[Listener]:
         BarColumn,
         DownloadColumn,
         Progress,
-        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TransferSpeedColumn,
     )
 
     console = Console(stderr=True)
-    running: dict[str, TaskID] = {}
-    lock = threading.Lock()
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -74,32 +87,49 @@ def _live() -> Iterator[Listener]:
         transient=True,
     )
 
-    def hear(event: Event) -> None:
-        with lock:  # several threads tell
-            show(event)
-
-    def show(event: Event) -> None:
-        match event:
-            case Started(name=name, total=total):
-                running[name] = bar.add_task(name, total=total)
-            case Advanced(name=name, size=count):
-                if name in running:
-                    bar.advance(running[name], count)
-            case Finished(name=name, note=note):
-                if (task := running.pop(name, None)) is not None:
-                    done = bar.tasks[bar.task_ids.index(task)]
-                    moved = f" {size(int(done.completed))}" if done.completed else ""
-                    took = f" in {done.elapsed:.1f} s" if done.elapsed else ""
-                    bar.remove_task(task)
-                    say(f"{name}:{moved}{took} {note}".rstrip())
-            case Noted(text=text):
-                say(text)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
-
+    live = _Live(bar, console)
     with bar:
-        yield hear
+        yield live.hear
+
+
+class _Live:
+    """A bar for each piece of work that runs, and one for what moves together."""
+
+    def __init__(self, bar: "Progress", console: "Console") -> None:
+        self._bar = bar
+        self._console = console
+        self._running: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def hear(self, event: Event) -> None:
+        with self._lock:  # several threads tell
+            match event:
+                case Expected(total=total):
+                    if (task := self._running.pop(_ALL, None)) is not None:
+                        self._bar.remove_task(task)
+                    self._running[_ALL] = self._bar.add_task(_ALL, total=total)
+                case Started(name=name, total=total):
+                    self._running[name] = self._bar.add_task(name, total=total)
+                case Advanced(name=name, size=count):
+                    for one in {name, _ALL} & self._running.keys():
+                        self._bar.advance(self._running[one], count)
+                case Finished(name=name, note=note):
+                    if (task := self._running.pop(name, None)) is not None:
+                        self._finish(task, name, note)
+                case Noted(text=text):
+                    self._say(text)
+
+    def _finish(self, task: "TaskID", name: str, note: str) -> None:
+        done = self._bar.tasks[self._bar.task_ids.index(task)]
+        moved = f" {size(int(done.completed))}" if done.completed else ""
+        took = f" in {done.elapsed:.1f} s" if done.elapsed else ""
+        self._bar.remove_task(task)
+        if _ALL in self._running:  # what was there, or mounted, is behind us too
+            self._bar.advance(self._running[_ALL], (done.total or 0) - int(done.completed))
+        self._say(f"{name}:{moved}{took} {note}".rstrip())
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
 
 
 def size(count: int) -> str:

@@ -25,6 +25,7 @@ from ovenproof.errors import BadCall, NoAccess, NoSpace, OvenproofError, Several
 from ovenproof.events import Event, Listener, silent
 
 if TYPE_CHECKING:
+    from ovenproof.hub.hub import Hub
     from ovenproof.machine import Machine
     from ovenproof.project import Project
     from ovenproof.registry.client import Registries
@@ -54,6 +55,9 @@ def verb(*, dry: bool = False, **options: Any) -> Callable[[Callable[..., None]]
     def wrap(body: Callable[..., None]) -> Task[Any]:
         @wraps(body)
         def told(context: Context, *args: Any, **kwargs: Any) -> None:
+            # invoke turns it off, and most of us is imported from here on: it would be compiled
+            # again in every call.
+            sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
             try:
                 if is_dry(context) and not dry:
                     raise BadCall("this task has no --dry", hint="`plan` shows what a build does")
@@ -145,7 +149,9 @@ def jobs() -> int:
 
 def machine(listener: Listener = silent) -> "Machine":
     """What this machine gives to a build."""
-    from ovenproof.machine import Machine, SharedRegistries
+    from ovenproof.hub.cache import HubCache
+    from ovenproof.hub.place import find_cache
+    from ovenproof.machine import Late, Machine
     from ovenproof.store.notes import Notes
     from ovenproof.store.seen import Seen
     from ovenproof.store.store import Store
@@ -157,9 +163,10 @@ def machine(listener: Listener = silent) -> "Machine":
         store.sweep()
         seen.sweep()
         notes.sweep()
-    shared = SharedRegistries(registries)
+    shared, hub = Late(registries), Late(_hub)
     if ends := _ends.get():
         ends.callback(shared.close)
+        ends.callback(hub.close)
     found = Machine(
         store=store,
         seen=seen,
@@ -170,6 +177,8 @@ def machine(listener: Listener = silent) -> "Machine":
         jobs=jobs(),
         listener=silent,
         registries=shared,
+        hub=hub,
+        hub_cache=HubCache(find_cache(os.environ, Path.home()), seen),
     )
     return heard_by(listener, found)
 
@@ -187,6 +196,14 @@ def registries() -> "Registries":
     from ovenproof.registry.client import Registries
 
     return Registries(environment=os.environ, home=Path.home(), insecure=insecure_registries())
+
+
+def _hub() -> "Hub":
+    """The hub that this machine asks, with the token of the user who calls."""
+    from ovenproof.hub.hub import Hub
+    from ovenproof.hub.place import find_place
+
+    return Hub(find_place(os.environ, Path.home()))
 
 
 def insecure_registries() -> frozenset[str]:

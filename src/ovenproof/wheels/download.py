@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from ovenproof.core.lock import LockedWheel
+from ovenproof.core.image_lock import LockedWheel
 from ovenproof.errors import (
     BadFile,
     LockAgain,
@@ -22,11 +22,13 @@ from ovenproof.errors import (
     TryAgain,
     WrongBytes,
 )
-from ovenproof.wheels.pip import Pip, tail
+from ovenproof.store.disk import writing_to
+from ovenproof.wheels.pip import Pip, is_full, tail
 from ovenproof.wheels.requirements import Pin
 from ovenproof.wheels.target import Target
 
 _WATCH_S = 0.25
+_ROOM = "free space, run `invoke clean`, or set OVENPROOF_CACHE to a folder with room"
 
 
 class Stopped(Exception):
@@ -75,10 +77,11 @@ def download(
     All of them or none: pip gives up at the first that fails.
     """
     requirements = folder / "wanted.txt"
-    requirements.write_text("".join(f"{item.pin}\n" for item in wanted), encoding="utf-8")
     scratch, arrived = folder / "scratch", folder / "arrived"
-    scratch.mkdir(exist_ok=True)
-    arrived.mkdir(exist_ok=True)
+    with writing_to(folder.parent, hint=_ROOM):
+        requirements.write_text("".join(f"{item.pin}\n" for item in wanted), encoding="utf-8")
+        scratch.mkdir(exist_ok=True)
+        arrived.mkdir(exist_ok=True)
     arguments = [
         "download", "--quiet", "--progress-bar", "off", "--no-input", "--no-cache-dir",
         "--disable-pip-version-check", "--no-deps",
@@ -91,27 +94,33 @@ def download(
     arguments += [f"--platform={platform}" for platform in target.platforms]
     for index in indexes:
         arguments += ["--extra-index-url", index]
-    said, log = folder / "said", folder / "log"
+    log = folder / "log"
     # an index that cannot be reached is told in the log alone
     arguments += ["--log", str(log)]
-    with said.open("wb") as stream:
-        process = subprocess.Popen(
-            [*pip.command(*arguments), *pip.arguments],
-            env={**pip.environment, "TMPDIR": str(scratch)},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-        _watch(process, (scratch, arrived), stop, heard)
+    process = subprocess.Popen(
+        [*pip.command(*arguments), *pip.arguments],
+        env={**pip.environment, "TMPDIR": str(scratch)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,  # on a full disk a file would hold nothing
+        stderr=subprocess.STDOUT,
+    )
+    said = _watch(process, (scratch, arrived), stop, heard).decode("utf-8", "replace")
     if process.returncode:
-        texts = (path.read_text("utf-8", "replace") for path in (said, log) if path.exists())
-        raise fault(*texts, wanted=wanted)
+        logged = log.read_text("utf-8", "replace") if log.exists() else ""
+        raise fault(said, logged, wanted=wanted)
     return {item: _place(item, arrived) for item in wanted}
 
 
 def fault(said: str, log: str = "", *, wanted: Sequence[Wanted]) -> OvenproofError:
     """What pip's complaint means for the reader."""
     names = ", ".join(str(item) for item in wanted)
+    if is_full(said) or is_full(log):  # whatever else it led to
+        return NoSpace(
+            "there is no room for wheels",
+            subject=names,
+            got="No space left on device, as pip says",
+            hint=_ROOM,
+        )
     for pattern, kind, what, hint in _MEANINGS:
         if re.search(pattern, said) or re.search(pattern, log):
             return kind(what, subject=names, got=tail(said), hint=hint)
@@ -128,7 +137,6 @@ _MEANINGS: tuple[tuple[str, type[OvenproofError], str, str], ...] = (
         "an index gives other bytes than those that are locked",
         "use an index that has the original files, or lock again",
     ),
-    (r"No space left on device", NoSpace, "there is no room for wheels", "free space"),
     (
         r"\b(401|403) (Client )?Error|status code 40[13]",
         NoAccess,
@@ -170,14 +178,13 @@ def _watch(
     folders: Sequence[Path],
     stop: threading.Event,
     heard: Callable[[int], None],
-) -> None:
-    """Wait, and tell how many bytes have come so far."""
+) -> bytes:
+    """What the program said until it ended; meanwhile tell how many bytes have come so far."""
     most = 0
     try:
         while True:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_WATCH_S)
-                return
+                return process.communicate(timeout=_WATCH_S)[0]
             if stop.is_set():
                 raise Stopped
             # pip copies each wheel from the first folder into the second
@@ -188,7 +195,7 @@ def _watch(
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def wheel_bytes(folder: Path) -> int:

@@ -14,8 +14,8 @@ from packaging.utils import canonicalize_name
 
 from ovenproof.core.action import Action, Outcome
 from ovenproof.core.digest import Content, Digest, Json
-from ovenproof.core.lock import LockedWheel
-from ovenproof.errors import LockAgain, OvenproofError, TryAgain, WrongBytes, raise_all
+from ovenproof.core.image_lock import LockedWheel
+from ovenproof.errors import LockAgain, NoSpace, OvenproofError, TryAgain, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started, silent
 from ovenproof.store.store import Store
 from ovenproof.wheels.download import Wanted, download
@@ -138,6 +138,8 @@ class _Fetching:
             if not own:
                 self.offline.set()
             self.unreached.extend((item, error) for item in wanted)
+        except NoSpace:
+            raise  # one by one they find no room either
         except OvenproofError as error:
             if len(wanted) == 1:
                 return [error]

@@ -10,8 +10,8 @@ from packaging.utils import canonicalize_name
 
 from ovenproof.core.content import Literal
 from ovenproof.core.digest import Digest, Json
+from ovenproof.core.image_lock import LockedWheel
 from ovenproof.core.layer import PROFILE, File, recipe
-from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import BadFile
 from ovenproof.store.shelf import Openers, Prepared
 from ovenproof.wheels.archive import Archive, Member, folders

@@ -17,6 +17,9 @@ from ovenproof.core.address import shown
 from ovenproof.errors import MissingTool
 
 _LINE = re.compile(r"(?P<section>[\w:]+)\.(?P<option>[\w.-]+)=(?P<value>.*)")
+_FULL = re.compile(
+    r"No space left on device|Disk quota exceeded|\[Errno 28\]|\(os error 28\)", re.IGNORECASE
+)
 _SECTIONS = ("global", "download", ":env:")
 """Those that count for `pip download`, the last one strongest."""
 
@@ -103,6 +106,11 @@ class PipIndex:
 
     def _keyring(self) -> str | None:
         return "subprocess" if self.options.get("keyring-provider") == "subprocess" else None
+
+
+def is_full(said: str) -> bool:
+    """Whether a program complains of a disk without room, in whatever words it does."""
+    return _FULL.search(said) is not None
 
 
 def tail(log: str, lines: int = 3) -> str:

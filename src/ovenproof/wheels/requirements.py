@@ -20,9 +20,9 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from ovenproof.core.digest import Digest
-from ovenproof.errors import BadFile, MissingTool, OvenproofError, TryAgain
+from ovenproof.errors import BadFile, MissingTool, NoSpace, OvenproofError, TryAgain
 from ovenproof.store.disk import write_file, writing_to
-from ovenproof.wheels.pip import Pip, PipIndex, tail
+from ovenproof.wheels.pip import Pip, PipIndex, is_full, tail
 from ovenproof.wheels.target import Target
 
 _PIN = re.compile(
@@ -77,6 +77,13 @@ def compile(  # noqa: A001  # uv's own word
         )
         if status != _NO_SOLUTION:
             break
+    if status and is_full(said):
+        raise NoSpace(
+            "there is no room for choosing versions",
+            subject=wanted,
+            got=tail(said),
+            hint="free space where temporary files and uv's cache are",
+        )
     if status == _NO_SOLUTION:
         raise BadFile(
             "no versions fit together",

@@ -67,7 +67,8 @@ def patch(state: State, request: Request, name: str, session: str) -> Answer:
             raise Refused(416, "BLOB_UPLOAD_INVALID", "which bytes?")
         _append(state, request, session, upload)
         upload.patches += 1
-        return Answer(202, _headers(state, session, upload))
+        told = 0 if state.range_stands_still else None
+        return Answer(202, _headers(state, session, upload, size=told))
 
 
 def status(state: State, request: Request, name: str, session: str) -> Answer:
@@ -145,7 +146,16 @@ def _take(state: State, request: Request, upload: Upload, room: int | None) -> N
         if cut is not None:
             upload.append(piece[: max(cut - (received - len(piece)), 0)])
             raise Dropped
-        upload.append(piece)
+        upload.append(_spoilt(state, piece, received))
+
+
+def _spoilt(state: State, piece: bytes, received: int) -> bytes:
+    """The piece as it is kept: bits may flip on the way."""
+    with state.lock:
+        if not state.spoil_after or received < state.spoil_after[0]:
+            return piece
+        del state.spoil_after[0]
+    return bytes([piece[0] ^ 1]) + piece[1:]
 
 
 def _check_range(state: State, request: Request, session: str, upload: Upload) -> None:

@@ -124,6 +124,8 @@ class State:
     """The first GET of a blob that gives at least so many bytes loses its connection there."""
     fail: list[Failure] = field(default_factory=list)
     """The first item that fits a request is its answer. Status 0: the connection is dropped."""
+    spoil_after: list[int] = field(default_factory=list)
+    """The first upload whose body gets to so many bytes is kept with another byte there."""
     lose_session_after: list[int] = field(default_factory=list)
     """The first upload with so many PATCHes behind it is forgotten when the next one comes."""
 
@@ -134,6 +136,8 @@ class State:
     """GET of a blob is sent on to the other address: 307."""
     forgets_cut: bool = False
     """Of a body that was cut nothing is kept."""
+    range_stands_still: bool = False
+    """Whatever a PATCH brought, its answer says that nothing is there."""
     wrong_range: int | None = None
     """Asked for the offset of an upload, it says this one."""
     max_chunk: int | None = None

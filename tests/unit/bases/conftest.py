@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pytest
 
 from ovenproof.core.digest import Content
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.store.store import Store
 
 Member: TypeAlias = tuple[str, str] | tuple[str, str, str] | tuple[str, str, str, int]

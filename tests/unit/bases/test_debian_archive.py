@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 
 from ovenproof.bases.debian_archive import unpack
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import NoAccess, TryAgain, WrongBytes
 from ovenproof.store.store import Store
 

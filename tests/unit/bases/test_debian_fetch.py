@@ -11,7 +11,7 @@ import pytest
 
 from ovenproof.bases.debian_fetch import fetch
 from ovenproof.core.digest import Content
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, Several, TryAgain, WrongBytes
 from ovenproof.events import Advanced, Event, Finished
 from ovenproof.store.store import Store

@@ -7,7 +7,7 @@ import pytest
 from ovenproof.bases.debian_lock import parse_uris, resolve, sources_list, status
 from ovenproof.bases.debian_sources import AptSource
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import BadFile, MissingTool, OvenproofError, TryAgain
 from ovenproof.events import Event, Noted
 

@@ -13,7 +13,7 @@ from ovenproof.bases.debian_root import prepare
 from ovenproof.bases.debian_spec import ROOT, Group, RootSpec, User, layer_parameters
 from ovenproof.core.action import Action
 from ovenproof.core.digest import Content
-from ovenproof.core.lock import LockedDeb
+from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import BadFile, Several, WrongBytes
 from ovenproof.store import stream
 from ovenproof.store.store import Store

@@ -13,8 +13,8 @@ from ovenproof.bases.registry_lock import resolve
 from ovenproof.core.base import GZIP_TYPE, ZSTD_TYPE, LockedBase
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE
+from ovenproof.core.image_lock import ImageLock
 from ovenproof.core.layer import Verbatim
-from ovenproof.core.lock import ImageLock
 from ovenproof.core.manifest import DOCKER_LIST_TYPE, DOCKER_MANIFEST_TYPE, INDEX_TYPE, Manifest
 from ovenproof.core.manifest import read as read_manifest
 from ovenproof.core.plan import taken

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -53,9 +54,19 @@ def test_what_was_given_may_change_afterwards_without_changing_the_action() -> N
         action.inputs["b"] = B  # type: ignore[index]
 
 
+def test_the_key_is_made_once_and_takes_no_part_in_what_an_action_is() -> None:
+    action = Action(kind="k", version=1, inputs={"a": A})
+    assert action.key is action.key
+    assert "key" not in repr(action)
+    with pytest.raises(FrozenInstanceError):
+        action.key = A  # type: ignore[misc]
+    other = replace(action, version=2)
+    assert other.key == Action(kind="k", version=2, inputs={"a": A}).key
+
+
 def test_a_float_in_the_parameters_is_refused() -> None:
     with pytest.raises(TypeError, match="float"):
-        _ = Action(kind="k", version=1, parameters={"p": 0.9}).key  # type: ignore[dict-item]
+        Action(kind="k", version=1, parameters={"p": 0.9})  # type: ignore[dict-item]
 
 
 def test_an_outcome_cannot_be_changed() -> None:

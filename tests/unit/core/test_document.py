@@ -136,6 +136,38 @@ def test_a_tab_gets_advice() -> None:
     assert "spaces" in fault.hint
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[*.json]",
+        "[ *.json, x]",
+        '["x", **/*.json]',
+        "\n  - *.json",
+        "*",
+        "*.json",
+        "*json",
+        "@x",
+        "[x, @y]",
+        "%x",
+        "`x`",
+        "{b: `x`}",
+        "!x",
+        "!x y",
+        "[!*.json]",
+        "!foo!bar x",
+    ],
+)
+def test_a_text_that_needs_quotes_gets_the_advice(words: str) -> None:
+    letter = next(letter for letter in "@%`!*" if letter in words)
+    found = only_fault(f"a: {words}\n").hint
+    assert found == f"put quotes around it: without them no text can begin with {letter}"
+
+
+@pytest.mark.parametrize("text", ["a: b: *c\n", "a: [1, 2\n", "a: x*y: z*\n", "a: !!str 1.10\n"])
+def test_what_quotes_do_not_mend_gets_no_such_advice(text: str) -> None:
+    assert "put quotes" not in str(only_fault(text).hint)
+
+
 def test_a_byte_order_mark_is_not_part_of_the_first_key() -> None:
     assert document.plain(document.read("\ufeffa: x", "m.yaml").root) == {"a": "x"}
 

@@ -2,20 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import (
-    ImageLock,
-    LockedDeb,
-    LockedFile,
-    LockedWheel,
-    ModelLock,
-    ModelsLock,
-    fingerprint,
-)
+from ovenproof.core.image_lock import ImageLock, LockedDeb, LockedWheel
+from ovenproof.core.lock import fingerprint
+from ovenproof.core.model_lock import Cut, LockedFile, ModelLock, ModelsLock
 from ovenproof.errors import BadFile
 
 KEY, OTHER_KEY = Digest.of(b"action"), Digest.of(b"other action")
@@ -45,6 +40,24 @@ MODEL = ModelLock(
     order="weights-first",
     layers={KEY: Content.of(b"layer")},
 )
+ORIGINAL, HEAD = Content(Digest.of(b"original"), 1000), Content(Digest.of(b"head"), 100)
+PART = LockedFile(
+    path="model-00001-of-00002.safetensors",
+    size=690,
+    digest=Digest.of(b"part"),
+    cut=Cut(of="sub/model.safetensors", original=ORIGINAL, head=HEAD, start=0, stop=600),
+)
+INDEX = LockedFile(
+    path="model.safetensors.index.json", size=9, digest=Digest.of(b"index"), made=True
+)
+ADAPTER = ModelLock(
+    fingerprint=fingerprint({"model": "sql"}),
+    origin={"kind": "hub", "model": "acme/sql"},
+    files=(CONFIG,),
+    facts={"rank": 32},
+    layers={OTHER_KEY: Content.of(b"adapter")},
+)
+CUT_MODEL = replace(MODEL, files=(CONFIG, PART, INDEX), adapters={"sql": ADAPTER, "c": ADAPTER})
 
 
 def image(change: Callable[[Any], object] = lambda value: None) -> ImageLock:
@@ -54,8 +67,8 @@ def image(change: Callable[[Any], object] = lambda value: None) -> ImageLock:
     return ImageLock.parse(json.dumps(value), name="image.lock")
 
 
-def model(change: Callable[[Any], object]) -> ModelsLock:
-    value = json.loads(ModelsLock({"smol": MODEL}).to_text())
+def model(change: Callable[[Any], object], lock: ModelLock = MODEL) -> ModelsLock:
+    value = json.loads(ModelsLock({"smol": lock}).to_text())
     change(value["models"]["smol"])
     return ModelsLock.parse(json.dumps(value), name="models.lock")
 
@@ -65,7 +78,7 @@ def test_an_image_lock_reads_back_as_it_was() -> None:
 
 
 def test_a_models_lock_reads_back_as_it_was() -> None:
-    lock = ModelsLock({"smol": MODEL, "big": MODEL})
+    lock = ModelsLock({"smol": MODEL, "big": MODEL, "cut": CUT_MODEL})
     assert ModelsLock.parse(lock.to_text(), name="models.lock") == lock
 
 
@@ -93,6 +106,47 @@ def test_a_file_pinned_by_its_layer_says_so() -> None:
     files = json.loads(ModelsLock({"smol": MODEL}).to_text())["models"]["smol"]["files"]
     assert files[0] == {"path": "config.json", "size": 2, "digest": str(CONFIG.digest)}
     assert files[1] == {"path": "model.safetensors", "size": 60, "layer": str(BIG.digest)}
+
+
+def test_what_few_models_have_is_written_only_where_it_is() -> None:
+    plain, cut = (one.to_json() for one in (MODEL, CUT_MODEL))
+    assert "adapters" not in plain
+    assert plain["files"] == [
+        {"path": "config.json", "size": 2, "digest": str(CONFIG.digest)},
+        {"path": "model.safetensors", "size": 60, "layer": str(BIG.digest)},
+    ]
+    assert cut["files"] == [
+        {"path": "config.json", "size": 2, "digest": str(CONFIG.digest)},
+        {
+            "path": "model-00001-of-00002.safetensors",
+            "size": 690,
+            "digest": str(PART.digest),
+            "cut": {
+                "of": "sub/model.safetensors",
+                "original": {"digest": str(ORIGINAL.digest), "size": 1000},
+                "head": {"digest": str(HEAD.digest), "size": 100},
+                "start": 0,
+                "stop": 600,
+            },
+        },
+        {
+            "path": "model.safetensors.index.json",
+            "size": 9,
+            "digest": str(INDEX.digest),
+            "made": True,
+        },
+    ]
+
+
+def test_the_proofs_of_a_model_leave_its_adapters_alone() -> None:
+    changed = CUT_MODEL.with_proofs({})
+    assert changed.adapters == CUT_MODEL.adapters
+    assert changed.layers == {}
+
+
+def test_the_order_of_adapters_is_not_in_the_text() -> None:
+    turned = replace(CUT_MODEL, adapters={"c": ADAPTER, "sql": ADAPTER})
+    assert ModelsLock({"m": turned}).to_text() == ModelsLock({"m": CUT_MODEL}).to_text()
 
 
 def test_with_model_replaces_one_entry_and_leaves_the_others() -> None:
@@ -191,6 +245,46 @@ def test_a_fault_in_a_models_lock_is_named_by_its_keys(
     with pytest.raises(BadFile) as caught:
         model(change)
     assert caught.value.subject == f"models.smol.{key}"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda m: m["files"][1]["cut"].update(stop=0), "files[1].cut.stop"),
+        (lambda m: m["files"][1]["cut"].update(start=600), "files[1].cut.stop"),
+        (lambda m: m["files"][1]["cut"].update(stop=901), "files[1].cut.stop"),
+        (lambda m: m["files"][1]["cut"].update(start=-1), "files[1].cut.start"),
+        (lambda m: m["files"][1]["cut"].update(of="../model"), "files[1].cut.of"),
+        (lambda m: m["files"][1]["cut"].update(of="/model"), "files[1].cut.of"),
+        (lambda m: m["files"][1]["cut"].pop("of"), "files[1].cut.of"),
+        (lambda m: m["files"][1]["cut"].pop("head"), "files[1].cut.head"),
+        (lambda m: m["files"][1]["cut"]["original"].pop("size"), "files[1].cut.original.size"),
+        (lambda m: m["files"][1].update(cut=None), "files[1].cut"),
+        (lambda m: m["files"][1].update(layer=str(PART.digest)), "files[1].cut"),
+        (lambda m: m["files"][1].update(made=True), "files[1].cut"),
+        (lambda m: m["files"][2].update(made=False), "files[2].made"),
+        (lambda m: m["files"][2].update(made=1), "files[2].made"),
+        (lambda m: m.update(adapters=[]), "adapters"),
+        (lambda m: m["adapters"].update(sql=1), "adapters.sql"),
+        (lambda m: m["adapters"].update({"a/b": m["adapters"]["sql"]}), "adapters"),
+        (lambda m: m["adapters"].update({"..": m["adapters"]["sql"]}), "adapters"),
+        (lambda m: m["adapters"]["sql"].update(files=[]), "adapters.sql.files"),
+        (lambda m: m["adapters"]["sql"].update(adapters={}), "adapters.sql.adapters"),
+    ],
+)
+def test_a_fault_in_what_is_cut_or_adapted_is_named_by_its_keys(
+    change: Callable[[Any], object], key: str
+) -> None:
+    with pytest.raises(BadFile) as caught:
+        model(change, CUT_MODEL)
+    assert caught.value.subject == f"models.smol.{key}"
+
+
+def test_a_cut_may_reach_to_the_end_of_the_original() -> None:
+    found = model(lambda m: m["files"][1]["cut"].update(start=899, stop=900), CUT_MODEL)
+    cut = found.models["smol"].files[1].cut
+    assert cut is not None
+    assert (cut.start, cut.stop) == (899, 900)
 
 
 def test_every_fault_says_what_helps() -> None:

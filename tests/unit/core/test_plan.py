@@ -1,6 +1,7 @@
 """Plans: steps and knowledge in, a value out."""
 
 from dataclasses import replace
+from functools import partial
 
 from ovenproof.core.action import Action
 from ovenproof.core.base import GZIP_TYPE, BaseLayer
@@ -36,7 +37,7 @@ def plan(*known: Step, held: tuple[Supply, ...] = ()) -> Plan:
         layers={step.action.key: layer_of(step) for step in known},
         held=frozenset(supply.content.digest for supply in held),
     )
-    return make("smol", STEPS, knowledge, SETTINGS)
+    return make("smol", STEPS, knowledge, partial(assemble, settings=SETTINGS))
 
 
 def test_with_everything_known_the_image_is_there_without_a_byte() -> None:
@@ -82,7 +83,7 @@ def test_a_digest_that_is_no_layer_of_the_plan_needs_nothing() -> None:
 
 def test_knowledge_of_other_actions_is_of_no_use() -> None:
     knowledge = Knowledge(layers={Digest.of(b"other"): layer_of(ROOT)}, held=frozenset())
-    assert len(make("smol", STEPS, knowledge, SETTINGS).to_run) == 3
+    assert len(make("smol", STEPS, knowledge, partial(assemble, settings=SETTINGS)).to_run) == 3
 
 
 def base_step(word: str, *, packed: bool = True) -> Step:
@@ -95,7 +96,12 @@ def base_step(word: str, *, packed: bool = True) -> Step:
 
 def test_a_bases_layer_is_known_as_it_is_and_needs_no_proof() -> None:
     steps = (base_step("root"), base_step("plain", packed=False))
-    made = make("smol", steps, Knowledge(layers=taken(steps), held=frozenset()), SETTINGS)
+    made = make(
+        "smol",
+        steps,
+        Knowledge(layers=taken(steps), held=frozenset()),
+        partial(assemble, settings=SETTINGS),
+    )
     assert made.to_run == ()
     assert made.to_fetch() == ()
     assert made.image is not None
@@ -107,7 +113,12 @@ def test_a_bases_layer_is_known_as_it_is_and_needs_no_proof() -> None:
 
 def test_what_an_output_lacks_of_a_base_streams_once() -> None:
     steps = (base_step("root"), base_step("more"), base_step("root"))
-    made = make("smol", steps, Knowledge(layers=taken(steps), held=frozenset()), SETTINGS)
+    made = make(
+        "smol",
+        steps,
+        Knowledge(layers=taken(steps), held=frozenset()),
+        partial(assemble, settings=SETTINGS),
+    )
     root = Content.of(b"root").digest
     assert made.to_stream(frozenset()) == ()
     assert [layer.content.digest for layer in made.to_stream(frozenset({root}))] == [root]

@@ -63,6 +63,25 @@ def test_an_independent_validator_accepts_the_shipped_file_and_refuses_faults() 
         {"gpu_memory_utilization": 1.5},
         {"variants": {"UPPER": {}}},
         {"weights": {"pakage": "x==1"}},
+        {"weights": {"oci": "no-host/x:1"}},
+        {"include": []},
+        {"include": "x"},
+        {"largest_file": "1.5GB"},
+        {"largest_file": 999999},
+        {"allow_pickle": "yes"},
+        {"adapters": []},
+        {"adapters": [{"name": "x"}]},
+        {"adapters": [{"name": "a/b", "model": "x/y"}]},
     ]
     for wrong in faults:
         assert list(check.iter_errors({"models": {"m": wrong}})), wrong
+    fine: list[dict[str, Any]] = [
+        {"weights": {"oci": "h.io:5000/x/y:1"}},
+        {"include": ["*.json"], "exclude": None},
+        {"largest_file": "5GiB"},
+        {"largest_file": 1000000},
+        {"adapters": [{"name": "x", "model": "x/y", "revision": "main"}]},
+        {"adapters": None, "largest_file": None, "allow_pickle": True},
+    ]
+    for right in fine:
+        assert not list(check.iter_errors({"models": {"m": right}})), right

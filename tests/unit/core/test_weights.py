@@ -8,7 +8,7 @@ import pytest
 from ovenproof.core.action import Action
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedFile
+from ovenproof.core.model_lock import LockedFile
 from ovenproof.core.weights import (
     ALONE_FROM,
     Group,

@@ -12,8 +12,8 @@ from ovenproof.core.content import Literal
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import Image
 from ovenproof.core.layer import File, Recipe, recipe
-from ovenproof.core.lock import LockedFile
 from ovenproof.core.manifest import Manifest
+from ovenproof.core.model_lock import LockedFile
 from ovenproof.core.plan import Plan, PlannedStep, Step
 from ovenproof.core.weights import Group, action
 from ovenproof.errors import BadFile, LockAgain
@@ -115,7 +115,7 @@ def test_without_a_tag_an_image_has_its_digest_alone(
 ) -> None:
     baked, repo = make_image(LOW), Repo()
     made = output(repo, tmp_path, None)
-    assert made.foresee(baked.image).tag is None
+    assert made.foresee(baked.image.layers, baked.image).tag is None
     written = push(made, baked)
     assert repo.tags == {}
     assert written.place == f"here:5000/a/models@{baked.image.digest.digest}"
@@ -128,7 +128,7 @@ def test_a_layer_that_another_repository_can_give_is_not_lacking(
     low, high = baked.image.layers
     other = Repo(repository=OTHER, held={low.content})
     made = output(Repo(), tmp_path, Tag(name="tiny"), others=(other,))
-    found = made.foresee(baked.image)
+    found = made.foresee(baked.image.layers, baked.image)
     assert (found.lacks, found.mounts) == ((high,), (low,))
     assert made.lacks(baked.image) == (high,)
 
@@ -142,7 +142,7 @@ def test_a_layer_that_names_its_homes_is_looked_for_there(
     sender = Sender(here, notes=Notes(tmp_path), jobs=1, at={OTHER: other}.__getitem__)
     made = Registry(sender, tag=None)
     image = Image(config=b"{}", manifest=b"{}", layers=(replace(low, homes=(str(OTHER),)),))
-    assert made.foresee(image).mounts == image.layers
+    assert made.foresee(image.layers, image).mounts == image.layers
 
 
 def test_a_layer_that_the_registry_would_not_take_is_named_before_anything_moves(
@@ -171,9 +171,9 @@ def test_a_large_layer_is_refused_before_it_is_proven_and_before_anybody_is_aske
     file = LockedFile(path="model.safetensors", size=5000, digest=Digest.of(b"weights"))
     step = Step(title="the weights", action=action(Group("t", (file,)), "/model"))
     other = Step(title="wheels", action=Action(kind="wheels", version=1))
-    unproven = (PlannedStep(step=step, layer=None, missing=()),)
-    proven = (PlannedStep(step=step, layer=Content(file.digest, 7000), missing=()),)
-    unknown = (PlannedStep(step=other, layer=None, missing=()),)
+    unproven = (PlannedStep(step=step, layer=None, missing=(), distant=()),)
+    proven = (PlannedStep(step=step, layer=Content(file.digest, 7000), missing=(), distant=()),)
+    unknown = (PlannedStep(step=other, layer=None, missing=(), distant=()),)
     small, large = (replace(limits("here:5000"), blob=blob) for blob in (3000, 10_000))
     made = output(Silent(limits=small), tmp_path, None)
     (fault,) = made.foresees_too_large(Plan(name="a", steps=(*unproven, *unknown), image=None))

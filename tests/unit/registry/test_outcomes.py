@@ -11,7 +11,7 @@ from ovenproof.core.digest import Content, Digest
 from ovenproof.core.image import MANIFEST_TYPE
 from ovenproof.core.manifest import Manifest
 from ovenproof.errors import WrongBytes
-from ovenproof.registry.client import Blob, Remote, Uploaded
+from ovenproof.registry.client import Blob, Remote, Stream, Uploaded
 from ovenproof.registry.outcomes import ANNOTATION, OutcomesRepository, artifact, tag
 from ovenproof.registry.reference import Repository
 
@@ -32,7 +32,8 @@ class Memory(Remote):
         self.asked.append("has")
         return content in self.blobs
 
-    def upload(self, blob: Blob, **_how: object) -> Uploaded:
+    def upload(self, blob: Blob | Stream, **_how: object) -> Uploaded:
+        assert isinstance(blob, Blob)
         self.asked.append("upload")
         self.blobs[blob.content] = b"".join(blob.open(0))
         return Uploaded(sent=blob.content.size)

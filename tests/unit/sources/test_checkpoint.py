@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from ovenproof.errors import BadFile, OvenproofError, Several, WrongBytes
-from ovenproof.sources.checkpoint import check_claims, facts
+from ovenproof.sources.checkpoint import check_claims, describe, facts
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "max_position_embeddings": 8192, "dtype": "bf16"}
 
@@ -148,6 +148,50 @@ def test_all_bad_files_are_named_at_once() -> None:
     assert [fault.subject for fault in caught.value.faults] == ["a", "c"]
 
 
+def stretched(length: int, **rope: Any) -> dict[str, Any]:
+    return {"max_position_embeddings": length, "rope_scaling": rope}
+
+
+LAYERS = {"full": {"rope_type": "linear", "factor": 8.0}, "local": {"rope_type": "default"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "length"),
+    [
+        ({}, None),
+        ({"max_position_embeddings": "long"}, None),
+        ({"max_position_embeddings": 4096}, 4096),
+        ({"n_positions": 1024}, 1024),
+        ({"max_position_embeddings": 4096, "model_max_length": 2048}, 2048),
+        ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "default"}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": LAYERS}, 32768),
+        (stretched(4096, type="linear", factor=4.0), 16384),
+        (stretched(4096, type="dynamic", factor=2), 8192),
+        (stretched(131072, rope_type="llama3", factor=8.0), 131072),
+        (stretched(131072, rope_type="longrope"), 131072),
+        (stretched(99, type="yarn", factor=40, original_max_position_embeddings=4096), 163840),
+        (stretched(32768, rope_type="yarn", factor=4.0), 131072),
+        ({"model_type": "gemma3_text", **stretched(131072, type="linear", factor=8.0)}, 131072),
+        (stretched(4096, type="linear", factor="many"), 4096),
+        (b'{"max_position_embeddings": 4096, "rope_scaling": {"factor": NaN}}', 4096),
+        (b'{"max_position_embeddings": 4096, "rope_scaling": {"factor": 1e999}}', 4096),
+    ],
+)
+def test_the_context_is_as_long_as_the_rope_was_stretched(
+    config: object, length: int | None
+) -> None:
+    assert ask(config, a=GOOD).get("context length") == length
+
+
+def test_mistrals_config_says_it_in_other_words() -> None:
+    said = {"max_position_embeddings": 9, "quantization": {"qformat_weight": "fp8_e4m3"}}
+    found = describe(json.dumps(said).encode(), "params.json", [])
+    assert found == {"context length": 9, "quantization": "fp8"}
+    with pytest.raises(BadFile, match=r"params\.json"):
+        describe(b"[]", "params.json", [])
+
+
 # What an entry claims
 
 
@@ -214,6 +258,20 @@ def test_both_wrong_claims_are_said_at_once() -> None:
     fault = claim("awq", None, length=9999)
     assert isinstance(fault, Several)
     assert len(fault.faults) == 2
+
+
+def test_an_architecture_that_vllm_does_not_compute_in_a_dtype_is_refused() -> None:
+    def ask(architecture: Any, dtype: str) -> None:
+        found = {"architectures": architecture}
+        check_claims(found, quantization=None, max_model_len=None, dtype=dtype, name="smol")
+
+    with pytest.raises(BadFile, match="bfloat16") as caught:
+        ask(["Gemma2ForCausalLM"], "float16")
+    assert "Gemma2ForCausalLM" in str(caught.value.expected)
+    ask(["Gemma2ForCausalLM"], "bfloat16")
+    ask(["Gemma2ForCausalLM"], "auto")
+    ask(["LlamaForCausalLM"], "float16")
+    ask("what", "float16")
 
 
 def test_what_a_checkpoint_does_not_say_is_not_held_against_the_entry() -> None:

@@ -12,7 +12,7 @@ import pytest
 from ovenproof.core import weights
 from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedFile, ModelLock
+from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.errors import (
     BadFile,
     LockAgain,

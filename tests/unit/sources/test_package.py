@@ -7,7 +7,8 @@ import pytest
 
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.entry import PackagedModel
-from ovenproof.core.lock import LockedFile, LockedWheel, ModelLock
+from ovenproof.core.image_lock import LockedWheel
+from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
 from ovenproof.errors import BadFile, WrongBytes
 from ovenproof.events import silent

@@ -10,7 +10,7 @@ import pytest
 
 from ovenproof.core.action import Outcome
 from ovenproof.core.digest import Content, Digest
-from ovenproof.core.lock import LockedWheel
+from ovenproof.core.image_lock import LockedWheel
 from ovenproof.errors import (
     BadFile,
     LockAgain,
@@ -333,6 +333,36 @@ def test_a_python_without_pip_is_a_missing_tool(tmp_path: Path, store: Store) ->
     wheel = LockedWheel("toast-1.0-py3-none-any.whl", Content.of(b"toast"))
     with pytest.raises(MissingTool):
         ask([wheel], store, Pip(environment={"PATH": os.defpath}, python=str(fake)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "OSError: [Errno 28] No space left on device",
+        "OSError: [Errno 28] Kein Platz auf dem Gerät",
+        "WARNING: Retrying (Retry(total=4)): [Errno 28] No space left on device\n"
+        "ERROR: No matching distribution found for toast==1.0",
+        "OSError: [Errno 122] Disk quota exceeded",
+    ],
+)
+def test_a_full_disk_is_told_once_and_is_nobody_elses_fault(
+    tmp_path: Path, store: Store, said: str
+) -> None:
+    """On it no file could hold what pip says, so pip must speak into a pipe."""
+    fake, calls = tmp_path / "python", tmp_path / "calls"
+    fake.write_text(
+        f"#!/bin/sh\necho called >> {calls}\n[ -p /dev/stdout ] && cat {tmp_path}/said\nexit 2\n"
+    )
+    fake.chmod(0o755)
+    (tmp_path / "said").write_text(said)
+    wheels = [
+        LockedWheel(f"{name}-1.0-py3-none-any.whl", Content.of(name.encode()))
+        for name in ("butter", "honey", "jam")
+    ]
+    with pytest.raises(NoSpace) as caught:
+        ask(wheels, store, Pip(environment={"PATH": os.defpath}, python=str(fake)))
+    assert caught.value.subject == ", ".join(wheel.filename for wheel in wheels)
+    assert calls.read_text() == "called\n"
 
 
 def test_pips_folders_may_vanish_while_their_wheels_are_counted(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from ovenproof.core.action import Action
 from ovenproof.core.digest import Content, Digest
+from ovenproof.core.image_lock import LockedWheel
 from ovenproof.core.layer import Recipe
-from ovenproof.core.lock import LockedWheel
 from ovenproof.errors import BadFile, WrongBytes
 from ovenproof.store.stream import measure, read
 from ovenproof.wheels.layers import check_conflicts, groups, inputs, parameters, prepare

@@ -9,7 +9,7 @@ import pytest
 from ovenproof.core.digest import Content, Digest
 from ovenproof.errors import BadFile, MissingTool, NoAccess, TryAgain
 from ovenproof.wheels import requirements
-from ovenproof.wheels.pip import Pip, PipIndex
+from ovenproof.wheels.pip import Pip, PipIndex, is_full
 from ovenproof.wheels.requirements import Pin, read_pins, read_wanted
 from ovenproof.wheels.target import Target
 
@@ -142,6 +142,19 @@ def test_an_index_that_does_not_answer_can_be_tried_again(tmp_path: Path, pip: P
     (tmp_path / "wheels").mkdir()
     with pytest.raises(TryAgain):
         compiled("toast\n", tmp_path, silent)
+
+
+@pytest.mark.parametrize(
+    ("said", "full"),
+    [
+        ("error: failed to write to file `x`: No space left on device (os error 28)", True),
+        ("error: failed to write to file `x`: Auf dem Gerät ist kein Platz (os error 28)", True),
+        ("error: No such file or directory (os error 2)", False),
+        ("error: failed to fetch [Errno 280]", False),
+    ],
+)
+def test_a_disk_without_room_is_known_by_its_number_too(said: str, full: bool) -> None:
+    assert is_full(said) is full
 
 
 def test_a_line_that_is_no_requirement_is_named(tmp_path: Path) -> None:

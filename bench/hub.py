@@ -1,0 +1,207 @@
+"""Locking a hub's model and publishing it in one pass, against `curl hub | curl registry`.
+
+    python bench/hub.py [--shards 48] [--mib 64] [--runs 3] [--folder PLACE]
+
+The hub is the one of the tests, the registry is Debian's docker-registry; the peer sends the same
+files between the same two, as many at once, and is told the digests. Also: a second entry that
+shares nine tenths of the shards, and `plan` of what is locked.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import served
+from measure import Run, in_turn, machine, run, table
+from models import write_model
+from served import Served
+
+from tests.flow.conftest import Project, Warm, write_project
+
+OVENPROOF = str(Path(sys.executable).with_name("ovenproof"))
+AT_ONCE = min(8, 2 * len(os.sched_getaffinity(0)))
+"""As many uploads as ours begins."""
+PLANS = 9
+PEER = """\
+set -eu
+place=$(curl -sSf -X POST -D - -o /dev/null http://$REGISTRY/v2/floor/blobs/uploads/ \\
+  | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')
+place=$(curl -sSfL $HUB/acme/big/resolve/main/$1 \\
+  | curl -sSf -X PATCH -T - -D - -o /dev/null -H 'Content-Type: application/octet-stream' \\
+      -H 'Expect:' "$place" \\
+  | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')
+curl -sSf -X PUT -o /dev/null "$place&digest=$2"
+"""
+
+
+def write_models(folder: Path, shards: int, size: int) -> None:
+    """`acme/big`, and `acme/sibling`, which shares all but a tenth of its shards."""
+    big, sibling, others = folder / "acme/big", folder / "acme/sibling", folder.parent / "others"
+    write_model(big, shards=shards, shard_bytes=size, sparse=False)
+    write_model(others, shards=shards, shard_bytes=1000, sparse=True)  # for the names
+    sibling.mkdir()
+    for number, path in enumerate(sorted(big.iterdir())):
+        if path.suffix == ".safetensors" and number % 10 == 5:
+            shutil.copyfile(path, sibling / path.name)
+            with (sibling / path.name).open("r+b") as stream:
+                stream.seek(size // 2)
+                stream.write(b"other")
+        else:
+            (sibling / path.name).hardlink_to(path)
+    shutil.rmtree(others)
+
+
+def write_catalogue(project: Project, hub: Served) -> None:
+    """The entries `big` and `sibling`, of that hub."""
+    project.catalogue("  big: {model: acme/big}\n  sibling: {model: acme/sibling}\n")
+    project.environment["HF_ENDPOINT"] = hub.address
+
+
+def call(project: Project, *words: str) -> Run:
+    """One call from the start of a Python on."""
+    return run([OVENPROOF, *words], cwd=project.root, environment=project.environment)
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def floor(model: Path, digests: Mapping[str, str], hub: Served, registry: Served) -> Run:
+    """`curl hub | curl registry` for each file."""
+    words = "\n".join(f"{name} {digest}" for name, digest in digests.items())
+    listed = "".join(f"{name} {digest}\n" for name, digest in digests.items())
+    program = model.parents[2] / "peer.sh"
+    program.write_text(PEER)
+    (model.parents[2] / "peer.txt").write_text(listed)
+    return run(
+        ["xargs", "-P", str(AT_ONCE), "-L", "1", "-a", "peer.txt", "sh", str(program)],
+        cwd=program.parent,
+        environment={"HUB": hub.address, "REGISTRY": registry.address},
+    )
+
+
+def plans(project: Project, *words: str) -> float:
+    """The median of some calls that plan."""
+    return median(call(project, "plan", "--model", "big", *words).wall_s for _ in range(PLANS))
+
+
+class Bench:
+    """A hub with two models, and a new project for each run."""
+
+    def __init__(self, root: Path, warm: Warm, hub: Served) -> None:
+        self.root = root
+        self.warm = warm
+        self.hub = hub
+        self.model = root / "hub/acme/big"
+        self.digests = {
+            path.name: "sha256:" + hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
+            for path in sorted(self.model.iterdir())
+        }
+        self.made = 0
+        self.temporary = root / "temporary"
+        self.temporary.mkdir()
+
+    def project(self) -> Project:
+        self.made += 1
+        project = write_project(self.root / f"project-{self.made}", self.warm)
+        project.environment["TMPDIR"] = str(self.temporary)
+        write_catalogue(project, self.hub)
+        return project
+
+    def publish(self, project: Project, registry: Served, name: str = "big") -> Run:
+        return call(project, "push", "--model", name, "--to", f"{registry.address}/bench")
+
+
+def in_gb(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=int, default=48)
+    parser.add_argument("--mib", type=int, default=64, help="of each shard")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--folder", default="/var/tmp")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        root = Path(name)
+        write_models(root / "hub", options.shards, options.mib << 20)
+        warm = Warm(root)
+        with served.hub(root / "hub") as hub:
+            rows = measured(Bench(root, warm, hub), options.runs)
+        warm.end()
+    load = os.getloadavg()[0]
+    print(f"{machine()}; medians of {options.runs}; load {load:.1f} at the end\n")
+    print(table(rows))
+
+
+def measured(bench: Bench, runs: int) -> list[tuple[str, ...]]:
+    whole = size_of(bench.model)
+    publishing: list[Run] = []
+    peers: list[Run] = []
+    kept: list[int] = []
+    rows = [("what", "ours", "peer", "peer's", "ours / peer's")]
+    for number in range(runs):
+        project = bench.project()
+        before = size_of(project.cache)
+        with served.docker_registry(bench.root / "registry") as registry:
+            publishing.append(bench.publish(project, registry))
+            kept.append(size_of(project.cache) - before + size_of(bench.temporary))
+            if number == runs - 1:
+                others = [*second_entry(bench, project, registry), *planned(project)]
+        with served.docker_registry(bench.root / "registry") as registry:
+            peers.append(floor(bench.model, bench.digests, bench.hub, registry))
+            assert registry.bytes() >= whole, "the peer sent less"
+    mine, theirs, ratio = in_turn(runs, publishing, peers)
+    most = max(item.written_bytes for item in publishing)
+    peak = max(item.peak_bytes for item in publishing)
+    return [
+        *rows,
+        (f"lock and publish {in_gb(whole)} in one pass", f"{mine:.1f} s",
+         "curl hub \\| curl registry", f"{theirs:.1f} s", f"{ratio:.2f}x"),
+        ("  written to disk", f"{most / 1e6:.2f} MB", "", "", f"{most / whole:.3%} of it"),
+        ("  left in store and TMPDIR", f"{max(kept) / 1e6:.2f} MB", "", "", ""),
+        ("  peak memory", f"{peak / 1e6:.0f} MB", "", "", ""),
+        *others,
+    ]  # fmt: skip
+
+
+def second_entry(bench: Bench, project: Project, registry: Served) -> list[tuple[str, ...]]:
+    sibling = bench.model.with_name("sibling")
+    whole = size_of(sibling)
+    fresh = sum(
+        path.stat().st_size
+        for path in sibling.iterdir()
+        if not path.samefile(bench.model / path.name)
+    )
+    hub, taken = bench.hub.bytes(), registry.bytes()
+    done = bench.publish(project, registry, "sibling")
+    given, took = served.settled(bench.hub) - hub, served.settled(registry) - taken
+    label = f"second entry, {1 - fresh / whole:.0%} shared: to the registry"
+    return [
+        (label, in_gb(took), "what is new", in_gb(fresh), f"{took / fresh:.2f}x"),
+        ("  from the hub", in_gb(given), "what is new", in_gb(fresh), f"{given / fresh:.2f}x"),
+        ("  whole command", f"{done.wall_s:.1f} s", "", "", ""),
+    ]
+
+
+def planned(project: Project) -> list[tuple[str, ...]]:
+    began = time.monotonic()
+    run([sys.executable, "-c", "pass"], cwd=project.root)
+    python = time.monotonic() - began
+    return [
+        ("plan, locked", f"{plans(project):.2f} s", "python -c pass", f"{python:.2f} s", ""),
+        ("plan --output none, locked", f"{plans(project, '--output', 'none'):.2f} s", "", "", ""),
+    ]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    main()

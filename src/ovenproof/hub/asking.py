@@ -1,0 +1,155 @@
+"""One question for a range of a file: redirected by hand, because of who may see the token.
+
+It goes to the endpoint's own origin and to nobody that the hub sends us on to. What is sent on is
+remembered for as long as it works: the hub counts questions, and the place behind it does not.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import quote
+
+import httpx2
+
+from ovenproof.hub.files import Located
+from ovenproof.hub.place import Place
+from ovenproof.hub.refusal import astray
+
+_REDIRECTS = 5
+_REDIRECTED = frozenset({301, 302, 303, 307, 308})
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, pool=None)
+_CONNECTIONS = httpx2.Limits(max_connections=None, max_keepalive_connections=32)
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunked:
+    """Where a file is in the hub's chunked storage."""
+
+    hash: str
+    refresh: str
+    """Where the hub gives a token for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What opens the chunked storage, for a while."""
+
+    storage: str
+    token: str = field(repr=False)
+    until: int
+    """In seconds of Unix time."""
+
+
+class Asking:
+    """Asks one hub for files. May be used by many threads at once."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._own = httpx2.URL(place.endpoint)
+        self._http = httpx2.Client(
+            follow_redirects=False,
+            timeout=_TIMEOUT,
+            limits=_CONNECTIONS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={"User-Agent": "ovenproof"},
+        )
+        self._places: dict[Located, httpx2.URL] = {}
+        self._chunked: dict[Located, Chunked] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def ask(self, at: Located, first: int, last: int | None) -> httpx2.Response:
+        """The answer to a GET from byte `first` to `last`, its body still to come.
+
+        The caller closes it. Raises what httpx2 raises, and NoAccess where we are led astray.
+        """
+        if known := self._places.get(at):
+            response = self._get(known, first, last)
+            if response.status_code in (200, 206):
+                return response
+            response.close()  # a signature ends after a while: the hub gives another
+            self.forget(at)
+        return self._from_the_hub(at, first, last)
+
+    def forget(self, at: Located) -> None:
+        """Ask the hub itself again, next time."""
+        with self._lock:
+            self._places.pop(at, None)
+
+    def chunked(self, at: Located) -> Chunked | None:
+        """What the hub said of its chunked storage when it was asked for the file."""
+        return self._chunked.get(at)
+
+    def access(self, chunked: Chunked) -> Access:
+        """Ask the hub for a token. Raises what httpx2 raises, KeyError and ValueError."""
+        url = httpx2.URL(chunked.refresh)
+        if not self._is_own(url):
+            raise ValueError("not an address of the hub itself")
+        response = self._get(url, 0, None)
+        response.close()
+        headers = response.raise_for_status().headers
+        return Access(
+            storage=headers["X-Xet-Cas-Url"],
+            token=headers["X-Xet-Access-Token"],
+            until=int(headers["X-Xet-Token-Expiration"]),
+        )
+
+    def _learn(self, at: Located, response: httpx2.Response) -> None:
+        """Note where the file is in the chunked storage, if the hub itself says so."""
+        digest = response.headers.get("X-Xet-Hash", "")
+        refresh = response.links.get("xet-auth", {}).get("url", "")
+        if digest and refresh and self._is_own(response.request.url):
+            with self._lock:
+                self._chunked[at] = Chunked(hash=digest, refresh=refresh)
+
+    def _from_the_hub(self, at: Located, first: int, last: int | None) -> httpx2.Response:
+        url = httpx2.URL(address(self.place, at))
+        for _redirect in range(_REDIRECTS + 1):
+            response = self._get(url, first, last)
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTED or not location:
+                if response.status_code in (200, 206) and not self._is_own(url):
+                    with self._lock:
+                        self._places[at] = url
+                return response
+            response.close()
+            self._learn(at, response)
+            url = self.follow(at, response.request.url, location)
+        raise astray(self.place, at, url, f"more than {_REDIRECTS} redirects")
+
+    def follow(self, at: Located, before: httpx2.URL, location: str) -> httpx2.URL:
+        """Where an answer sends us. Raises NoAccess where that is no place to go to."""
+        try:
+            url = before.join(location)
+        except (httpx2.InvalidURL, ValueError):
+            raise astray(self.place, at, before, "an address that is none") from None
+        if url.scheme not in _PORTS or not url.host:
+            raise astray(self.place, at, url, "not an address of the web")
+        if before.scheme == "https" and url.scheme == "http":
+            raise astray(self.place, at, url, "plain http after https")
+        return url
+
+    def _get(self, url: httpx2.URL, first: int, last: int | None) -> httpx2.Response:
+        headers = {"Accept-Encoding": "identity"}
+        if first or last is not None:
+            headers["Range"] = f"bytes={first}-{'' if last is None else last}"
+        if self.place.token is not None and self._is_own(url):
+            headers["Authorization"] = f"Bearer {self.place.token}"
+        return self._http.send(self._http.build_request("GET", url, headers=headers), stream=True)
+
+    def _is_own(self, url: httpx2.URL) -> bool:
+        return _origin(url) == _origin(self._own)
+
+
+def address(place: Place, at: Located) -> str:
+    """Where the hub itself gives the file."""
+    return (
+        f"{place.endpoint}/{quote(at.model)}/resolve/{quote(at.commit, safe='')}/{quote(at.path)}"
+    )
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme)

@@ -1,0 +1,44 @@
+"""What a hub says of a repository, as values."""
+
+from dataclasses import dataclass
+
+from ovenproof.core.digest import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubFile:
+    """A file of a repository at a commit."""
+
+    path: str
+    size: int
+    blob_id: str
+    """git's name of what git keeps: of the file, or of the pointer to a big one."""
+    sha256: Digest | None
+    """Of big files (LFS) alone."""
+    xet: str | None = None
+    """The hash of the file in the hub's chunked storage, where it lies there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A repository at a commit."""
+
+    model: str
+    commit: str
+    files: tuple[HubFile, ...]
+    """By path."""
+    gated: bool
+    license: str | None
+    """As the model's card names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where a file is: repository, commit, path in it."""
+
+    model: str
+    commit: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.path}"

@@ -1,0 +1,190 @@
+"""What a repository of the hub has at a revision, asked by the hub's own client.
+
+Not by its `resolve_revision`: that writes into the hub's cache, and where nobody answers gives what
+lies there. A lock is made from what the hub says now.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import TypeVar
+
+import httpx2
+import huggingface_hub
+from huggingface_hub import HfApi, ModelInfo, RepoFile, constants, errors
+from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub.utils.logging import set_verbosity
+
+from ovenproof.core.digest import Digest
+from ovenproof.errors import BadFile, NoAccess, OvenproofError, TryAgain
+from ovenproof.hub.files import HubFile, Snapshot
+from ovenproof.hub.place import Place
+from ovenproof.hub.refusal import cleaned, gated, hidden, login, patience, unreachable
+from ovenproof.net.waiting import absent_waits, pause_s, retry_after_s
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0).as_dict()
+_ONCE = Lock()
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+Found = TypeVar("Found")
+
+
+def look(place: Place, model: str, revision: str | None, waits_s: Sequence[float]) -> Snapshot:
+    """The repository at the commit that the revision names now. See `Hub.look`."""
+    with _ONCE:
+        _prepare()
+    api = HfApi(
+        endpoint=place.endpoint,
+        token=place.token or False,  # False: none, and not one that it finds by itself
+        library_name="ovenproof",
+    )
+    with _told(place, model, revision):
+        info = _patiently(lambda: api.model_info(model, revision=revision), waits_s)
+        commit = info.sha or ""
+        if not _COMMIT.fullmatch(commit):
+            raise ValueError(f"`{commit}` as the name of a commit")
+        tree = api.list_repo_tree(model, recursive=True, revision=commit)
+        files = tuple(_file(entry) for entry in tree if isinstance(entry, RepoFile))
+    return Snapshot(
+        model=model,
+        commit=commit,
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        gated=bool(info.gated),
+        license=_license(info),
+    )
+
+
+@cache
+def _prepare() -> None:
+    """Once in a process: the client tells nobody of us, says nothing itself, and never hangs."""
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    set_verbosity(logging.ERROR)
+
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.event_hooks["request"].append(_in_time)
+        return made
+
+    huggingface_hub.set_client_factory(client)
+
+
+def _in_time(request: httpx2.Request) -> None:
+    """Listings are asked for without any timeout."""
+    request.extensions["timeout"] = _TIMEOUT
+
+
+def _patiently(ask: Callable[[], Found], waits_s: Sequence[float]) -> Found:
+    """Ask again while there may be an answer; the listing does so by itself."""
+    attempt = 0
+    while True:
+        try:
+            return ask()
+        except errors.HfHubHTTPError as error:
+            tries, told_s = len(waits_s), retry_after_s(error.response)
+            if error.response.status_code not in _AGAIN:
+                raise
+            again: httpx2.HTTPError = error
+        except httpx2.TransportError as error:
+            tries, told_s = absent_waits(waits_s), 0.0
+            again = error
+        pause = pause_s(waits_s[attempt], told_s) if attempt < tries else None
+        if pause is None:
+            raise again
+        time.sleep(pause)
+        attempt += 1
+
+
+def _file(entry: RepoFile) -> HubFile:
+    return HubFile(
+        path=entry.path,
+        size=entry.size,
+        blob_id=entry.blob_id,
+        sha256=Digest(entry.lfs.sha256) if entry.lfs else None,
+        xet=entry.xet_hash,
+    )
+
+
+def _license(info: ModelInfo) -> str | None:
+    name = getattr(info.card_data, "license", None)
+    if name == "other":
+        name = getattr(info.card_data, "license_name", None) or name
+    return name if isinstance(name, str) else None
+
+
+@contextmanager
+def _told(place: Place, model: str, revision: str | None) -> Iterator[None]:
+    """The client's complaints as errors with a remedy."""
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise gated(place, model, _said(place, error)) from error
+    except errors.RevisionNotFoundError as error:
+        raise BadFile(
+            "the hub has no such revision of the model",
+            subject=revision or "main",
+            where=f"{place.shown}/{model}",
+            got=_said(place, error),
+            hint="look at `revision` in models.yaml: a branch, a tag or a commit that is there",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise hidden(place, model, _said(place, error)) from error
+    except errors.HfHubHTTPError as error:
+        raise _refused(place, model, error) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise TryAgain(
+            "the hub is not asked: its client is told to stay offline",
+            subject=model,
+            got="HF_HUB_OFFLINE, or TRANSFORMERS_OFFLINE",
+            hint="unset it, and run the same command again",
+        ) from error
+    except (httpx2.HTTPError, RuntimeError) as error:
+        # The latter where another thread lost its connection: the client shares them, and closes.
+        raise unreachable(place, model, error) from error
+    except errors.HFValidationError as error:
+        raise BadFile(
+            "this is not the name of a model on the hub",
+            subject=model,
+            expected="OWNER/NAME",
+            got=cleaned(error, place),
+            hint="correct it in models.yaml",
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TryAgain(
+            "what answers is not a hub, or not one that is understood here",
+            subject=model,
+            where=place.shown,
+            got=cleaned(error, place),
+            hint="look at HF_ENDPOINT, and at the proxies between",
+        ) from error
+
+
+def _refused(place: Place, model: str, error: errors.HfHubHTTPError) -> OvenproofError:
+    """The error for an answer that says no, for none of the reasons that have a name."""
+    status = error.response.status_code
+    where, got = f"{place.shown}/{model}", _said(place, error)
+    if status in (401, 403, 407, 451):
+        return NoAccess(
+            "the hub does not show the model",
+            subject=model,
+            where=where,
+            got=got,
+            hint=login(place),
+        )
+    if status == 429:
+        hint = patience(error.response)
+    else:
+        hint = "try again later, or set HF_ENDPOINT to a mirror"
+    return TryAgain(
+        "the hub does not tell of a model", subject=model, where=where, got=got, hint=hint
+    )
+
+
+def _said(place: Place, error: errors.HfHubHTTPError) -> str:
+    """Status and message, without the addresses in it."""
+    told = cleaned(error.response.headers.get("X-Error-Message", ""), place)
+    return f"HTTP status {error.response.status_code}" + (f", {told}" if told else "")

@@ -1,0 +1,163 @@
+"""What a hub answered, or did not answer, as errors that say what to do.
+
+No error holds a token, or the query of an address: where a hub sends us on, that is a signature.
+"""
+
+import re
+import ssl
+
+import httpx2
+
+from ovenproof.core.address import shown
+from ovenproof.errors import BadFile, LockAgain, NoAccess, OvenproofError, TryAgain
+from ovenproof.hub.files import Located
+from ovenproof.hub.place import Place
+
+GATED = "GatedRepo"
+_QUERY = re.compile(r"(https?://[^\s?\"']*)\?[^\s\"']*")
+_LONGEST = 200
+
+
+class Unanswered(TryAgain):
+    """Nobody answered this time; the same request may succeed later."""
+
+
+def where(url: httpx2.URL | str) -> str:
+    """An address for a person: without user, password and query."""
+    return shown(str(url)).partition("?")[0]
+
+
+def cleaned(text: object, place: Place) -> str:
+    """Somebody else's words in one line, without what is secret."""
+    line = _QUERY.sub(r"\1", shown(" ".join(str(text).split())))
+    if place.token:
+        line = line.replace(place.token, "…")
+    line = "".join(letter for letter in line if letter.isprintable())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def login(place: Place) -> str:
+    """How the hub is told who asks."""
+    return (
+        f"set HF_TOKEN to a token that may read it ({place.shown}/settings/tokens)"
+        if place.token is None
+        else "look at the token (HF_TOKEN, or `hf auth whoami`): may it read this repository?"
+    )
+
+
+def gated(place: Place, model: str, got: str) -> NoAccess:
+    """The model's licence was not accepted, or the hub cannot know by whom."""
+    page = f"{place.shown}/{model}"
+    return NoAccess(
+        "the model is gated: its licence has to be accepted first",
+        subject=model,
+        where=page,
+        got=got + _anonymous(place),
+        hint=f"accept it at {page} with your account, then give that account's token: "
+        "HF_TOKEN=… or `hf auth login`",
+    )
+
+
+def hidden(place: Place, model: str, got: str) -> BadFile:
+    """Nobody may know whether there is such a repository."""
+    return BadFile(
+        "the hub knows no such model, or does not show it to us",
+        subject=model,
+        where=f"{place.shown}/{model}",
+        got=got + _anonymous(place),
+        hint="look at the name in models.yaml; a private model looks the same to whoever may not "
+        f"read it: {login(place)}",
+    )
+
+
+def refused(place: Place, at: Located, response: httpx2.Response) -> OvenproofError:
+    """The error for an answer to the question for a file that is not the file."""
+    status, code = response.status_code, response.headers.get("X-Error-Code", "")
+    told = cleaned(response.headers.get("X-Error-Message", ""), place)
+    got = f"HTTP status {status}" + (f", {told}" if told else "")
+    url = where(response.url)
+    if code == GATED:
+        return gated(place, at.model, got)
+    if status == 429:
+        return TryAgain(
+            "the hub gives no more for now", subject=at, where=url, got=got, hint=patience(response)
+        )
+    if status in (401, 403, 407, 451):
+        return NoAccess(
+            "the hub does not give a file",
+            subject=at,
+            where=url,
+            got=got + _anonymous(place),
+            hint=login(place),
+        )
+    if status in (404, 410):
+        return LockAgain(
+            "the hub no longer has what is locked",
+            subject=at,
+            where=url,
+            expected=f"commit {at.commit} (models.lock)",
+            got=got,
+            hint="set HF_ENDPOINT to a mirror that still has it, or run `invoke lock --model NAME` "
+            "to lock what is there now",
+        )
+    return TryAgain(
+        "the hub does not give a file",
+        subject=at,
+        where=url,
+        got=got,
+        hint="try again later, or set HF_ENDPOINT to a mirror",
+    )
+
+
+def unreachable(place: Place, subject: object, error: object, url: object = "") -> OvenproofError:
+    """The error for a question that got no answer: `Unanswered` where another try may help."""
+    if (doubt := _distrust(error)) is not None:
+        return NoAccess(
+            "the hub cannot be trusted: its certificate is not one that is known here",
+            subject=subject,
+            where=where(str(url or place.endpoint)),
+            got=doubt.verify_message or doubt.reason,
+            hint="let SSL_CERT_FILE name a file with its CA",
+        )
+    text = cleaned(error, place) or type(error).__name__
+    return Unanswered(
+        "the hub does not answer",
+        subject=subject,
+        where=where(str(url or place.endpoint)),
+        got=text,
+        hint="go online, or set HF_ENDPOINT to a mirror; then try again",
+    )
+
+
+def astray(place: Place, at: Located, url: httpx2.URL | str, got: str) -> NoAccess:
+    """The hub sends us where we do not go."""
+    return NoAccess(
+        "the hub sends us on to a place that we do not go to",
+        subject=at,
+        where=where(url),
+        got=got,
+        hint=f"see what answers under {place.shown}; HF_ENDPOINT names another hub",
+    )
+
+
+def patience(response: httpx2.Response) -> str:
+    """When to come back."""
+    told = response.headers.get("Retry-After", "")
+    time = f"{told} s" if told.isdecimal() else told
+    return (
+        f"try again {f'after {time}' if time else 'later'}; "
+        "the hub lets those with a token (HF_TOKEN) ask more often"
+    )
+
+
+def _distrust(error: object) -> ssl.SSLCertVerificationError | None:
+    """What is wrong with a certificate, where that is the cause."""
+    while isinstance(error, BaseException):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _anonymous(place: Place) -> str:
+    return "" if place.token else ", asked without a token"

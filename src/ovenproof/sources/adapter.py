@@ -1,0 +1,101 @@
+"""A LoRA adapter of the hub: two files over a model that others have too, and a few texts."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ovenproof.core.digest import Content, Json
+from ovenproof.core.entry import LORA_RANKS
+from ovenproof.errors import BadFile
+from ovenproof.events import Noted
+from ovenproof.sources.hub import HubSource
+from ovenproof.sources.hub_checkpoint import Looked, license_fact, read_heads
+from ovenproof.sources.hub_files import HubFiles
+from ovenproof.sources.selection import Selection
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+_PICKLE = "adapter_model.bin"
+_TEXT = re.compile(r"(README|LICENSE|LICENCE|NOTICE|COPYING|USE_POLICY)[^/]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubAdapter(HubSource):
+    """An adapter on the hub. `model_path` is its own folder of the image."""
+
+    base: str | None = None
+    """The model of the entry, as models.yaml names it; None where that is not on the hub."""
+
+    def _choose(self, files: HubFiles) -> Selection:
+        missing = [path for path in (CONFIG, WEIGHTS) if path not in files.by_path]
+        if missing == [WEIGHTS] and _PICKLE in files.by_path:
+            raise BadFile(
+                "the adapter is a pickle, which can run code when it is loaded",
+                subject=_PICKLE,
+                where=self.model,
+                expected=WEIGHTS,
+                hint="convert it: load it with peft, then"
+                " model.save_pretrained(FOLDER, safe_serialization=True)",
+            )
+        if missing:
+            raise BadFile(
+                "this is no adapter",
+                subject=self.model,
+                expected=f"{CONFIG} and {WEIGHTS}",
+                got=f"no {' and no '.join(missing)}",
+                hint="name an adapter's repository under `adapters`; a model's goes to `model`",
+            )
+        texts = [path for path in files.by_path if _TEXT.fullmatch(path)]
+        return Selection((WEIGHTS,), tuple(sorted([CONFIG, *texts])))
+
+    def _look_into(self, files: HubFiles, chosen: Selection, pins: Mapping[str, Content]) -> Looked:
+        found = _facts(files.read(CONFIG), self.model)
+        heads = read_heads(files, chosen, pins)
+        base = found.get("base model")
+        if base is not None and self.base is not None and base != self.base:
+            text = f"the adapter {self.model} was made for {base!a}, not for {self.base}"
+            files.listener(Noted(text=text))
+        return Looked(facts={**found, **license_fact(files)}, heads=heads)
+
+
+def _facts(data: bytes, model: str) -> dict[str, Json]:
+    """Rank, base model, and the modules that it changes. Raises BadFile."""
+    try:
+        words = json.loads(data, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(model, "JSON", str(error)) from error
+    if not isinstance(words, dict):
+        raise _wrong(model, "an object", type(words).__name__)
+    if words.get("peft_type") != "LORA":
+        raise _wrong(model, "`peft_type` LORA: vLLM serves no other", words.get("peft_type"))
+    pattern = words.get("rank_pattern")
+    ranks = [words.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
+    if not all(type(rank) is int and rank > 0 for rank in ranks):
+        raise _wrong(model, "`r`, the rank: a whole number above 0", ranks)
+    if max(ranks) > LORA_RANKS[-1]:
+        raise _wrong(
+            model, f"a rank of {LORA_RANKS[-1]} at most: vLLM serves none above", max(ranks)
+        )
+    for key in ("use_dora", "modules_to_save"):
+        if words.get(key):
+            raise _wrong(model, f"no `{key}`: vLLM serves no adapter that has it", words[key])
+    base, modules = words.get("base_model_name_or_path"), words.get("target_modules")
+    if isinstance(modules, list):
+        modules = sorted(one for one in modules if isinstance(one, str))
+    found: dict[str, Json] = {
+        "rank": max(ranks),
+        "base model": base if isinstance(base, str) else None,
+        "target modules": modules if isinstance(modules, str | list) else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _wrong(model: str, expected: str, got: object) -> BadFile:
+    return BadFile(
+        "the config of an adapter is not what it should be",
+        subject=CONFIG,
+        where=model,
+        expected=expected,
+        got=ascii(got)[:200],
+    )

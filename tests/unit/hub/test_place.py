@@ -1,0 +1,117 @@
+"""Which hub is asked, with which token: found where the hub's own client finds them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovenproof.errors import BadCall, BadFile
+from ovenproof.hub.place import ENDPOINT, Place, find_cache, find_place
+
+SAID = "import huggingface_hub as h; from huggingface_hub import constants as c, utils; "
+
+
+def as_the_client(expression: str, home: Path, environment: dict[str, str]) -> str:
+    """What the hub's client says of itself in that environment."""
+    found = subprocess.run(
+        [sys.executable, "-c", f"{SAID}print({expression})"],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stdout.strip()
+
+
+def test_without_settings_it_is_the_public_hub_and_nobody_asks(tmp_path: Path) -> None:
+    assert find_place({}, tmp_path) == Place(endpoint=ENDPOINT, token=None)
+
+
+def test_an_endpoint_is_taken_without_its_last_slash(tmp_path: Path) -> None:
+    assert (
+        find_place({"HF_ENDPOINT": "https://mirror/hf/"}, tmp_path).endpoint == "https://mirror/hf"
+    )
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["mirror", "ftp://mirror", "https://", "https://[", "file:///x"]
+)
+def test_an_endpoint_that_is_no_address_is_refused(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(BadCall, match="HF_ENDPOINT"):
+        find_place({"HF_ENDPOINT": endpoint}, tmp_path)
+
+
+def test_a_refused_endpoint_is_shown_without_its_login(tmp_path: Path) -> None:
+    with pytest.raises(BadCall) as caught:
+        find_place({"HF_ENDPOINT": "ftp://me:secret@mirror"}, tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+def test_a_token_comes_from_the_environment(name: str, tmp_path: Path) -> None:
+    place = find_place({name: "hf_one\n"}, tmp_path)
+    assert (place.token, place.origin) == ("hf_one", name)
+
+
+def test_a_place_says_where_its_token_is_from(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    settings = {"HF_TOKEN_PATH": str(token)}
+    assert find_place(settings, tmp_path).origin is None
+    token.write_text("\n")
+    assert find_place(settings, tmp_path).origin is None
+    token.write_text("hf_one")
+    assert find_place(settings, tmp_path).origin == str(token)
+
+
+@pytest.mark.parametrize(
+    ("environment", "where"),
+    [
+        ({}, ".cache/huggingface/token"),
+        ({"XDG_CACHE_HOME": "{home}/xdg"}, "xdg/huggingface/token"),
+        ({"HF_HOME": "~/hf"}, "hf/token"),
+        ({"HF_HOME": "$HOME/hf"}, "hf/token"),
+        ({"HF_HOME": "{home}/hf", "HF_TOKEN_PATH": "{home}/elsewhere"}, "elsewhere"),
+    ],
+)
+def test_a_token_comes_from_the_file_that_the_client_reads(
+    environment: dict[str, str], where: str, tmp_path: Path
+) -> None:
+    (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / where).write_text("hf_filed\n")
+    given = {name: text.format(home=tmp_path) for name, text in environment.items()}
+    assert find_place({"HOME": str(tmp_path), **given}, tmp_path).token == "hf_filed"
+    assert as_the_client("h.get_token()", tmp_path, given) == "hf_filed"
+
+
+def test_a_token_may_be_there_and_not_be_sent(tmp_path: Path) -> None:
+    environment = {"HF_TOKEN": "hf_one", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+    assert find_place(environment, tmp_path).token is None
+
+
+def test_a_token_is_not_in_what_a_place_prints() -> None:
+    assert "hf_one" not in repr(Place(token="hf_one"))
+
+
+def test_a_token_that_cannot_be_sent_is_refused_unseen(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="HF_TOKEN") as caught:
+        find_place({"HF_TOKEN": "hf_one two"}, tmp_path)
+    assert "hf_one" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"XDG_CACHE_HOME": "{home}/xdg"},
+        {"HF_HOME": "{home}/hf"},
+        {"HUGGINGFACE_HUB_CACHE": "{home}/old"},
+        {"HF_HUB_CACHE": "~/new", "HUGGINGFACE_HUB_CACHE": "{home}/old"},
+        {"HF_HUB_CACHE": "${{HOME}}/new"},
+    ],
+)
+def test_the_cache_is_where_the_client_has_it(environment: dict[str, str], tmp_path: Path) -> None:
+    given = {name: text.format(home=tmp_path) for name, text in environment.items()}
+    found = find_cache({"HOME": str(tmp_path), **given}, tmp_path)
+    assert str(found) == as_the_client("c.HF_HUB_CACHE", tmp_path, given)
