@@ -17,6 +17,8 @@ LEVELS = (
     {"shape"},
     {"supply"},
     {"runners", "spread"},
+    {"oven"},
+    {"origins"},
     {"resolve_flavour"},
     {"resolve"},
     {"build"},

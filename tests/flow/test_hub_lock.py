@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from tests.flow.hub_models import (
     config,
     files,
     given,
-    manifest,
     push,
     serve,
     use,
@@ -185,7 +183,7 @@ def test_a_commit_that_a_force_push_took_away_is_named_and_an_upgrade_helps(
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], str | None, int, tuple[str, ...]]] = {
-    "gated, nobody": ({"gated": True}, None, 5, ("the model is gated", f"accept it at")),
+    "gated, nobody": ({"gated": True}, None, 5, ("the model is gated", "accept it at")),
     "gated, a stranger": ({"gated": True}, "hf_stranger", 5, ("the model is gated", "HF_TOKEN")),
     "private, nobody": (
         {"private": True},

@@ -77,9 +77,7 @@ def test_weights_go_from_the_hub_to_the_registry_without_touching_the_disk(
     serve(hub, project)
     done = push(project, registry)
     assert registry.tags[NAME] == {"tiny": done["digest"]}
-    (big,) = [
-        item for item in manifest(registry, done["digest"])["layers"] if item["size"] > BIG
-    ]
+    (big,) = [item for item in manifest(registry, done["digest"])["layers"] if item["size"] > BIG]
     assert digest_of(registry.blobs[NAME][big["digest"]]) == big["digest"]
     lock = project.lock()["models"]["tiny"]
     assert big["digest"] in [layer["digest"] for layer in lock["layers"].values()]

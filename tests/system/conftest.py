@@ -17,7 +17,7 @@ from ovenproof.core.model_lock import ModelsLock
 from ovenproof.sources.gguf_wheel import extract_gguf
 from ovenproof.sources.package import locked_wheel
 from ovenproof.store.store import Store
-from ovenproof.tasks.shell import cache_folder
+from ovenproof.tasks.surroundings import cache_folder
 from tests.system.registries import served
 
 NAME = "smollm2-135m-chat"

@@ -26,7 +26,7 @@ from ovenproof.core.manifest import INDEX_TYPE, read
 from ovenproof.project import Project
 from ovenproof.registry.client import Blob, Registries, Remote
 from ovenproof.registry.reference import Repository
-from ovenproof.tasks.shell import machine
+from ovenproof.tasks.surroundings import machine
 
 NAME = "smollm2-135m-chat"
 ROOT = Path(__file__).parents[2]

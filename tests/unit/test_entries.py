@@ -4,7 +4,7 @@ import pytest
 
 from ovenproof.errors import BadFile, NoAccess, Several, TryAgain
 from ovenproof.tasks.entries import of_entries
-from ovenproof.tasks.shell import insecure_registries
+from ovenproof.tasks.surroundings import insecure_registries
 
 
 def no_login() -> NoAccess:

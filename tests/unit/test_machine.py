@@ -13,7 +13,8 @@ from ovenproof.errors import BadCall
 from ovenproof.machine import Late
 from ovenproof.registry.client import Registries
 from ovenproof.registry.reference import Repository
-from ovenproof.tasks.shell import machine, verb
+from ovenproof.tasks.shell import verb
+from ovenproof.tasks.surroundings import machine
 
 
 def test_threads_that_ask_at_once_get_the_same(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from ovenproof.core.model_lock import LockedFile
 from ovenproof.core.plan import Step
 from ovenproof.errors import WrongBytes
 from ovenproof.events import Event, Noted
-from ovenproof.runners import Oven, Scene, measure_literal, told
+from ovenproof.oven import Oven
+from ovenproof.runners import Scene, measure_literal, told
 
 FILE = LockedFile(path="config.json", size=700, digest=Digest.of(b"config"))
 WEIGHTS = Step(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ovenproof.errors import OvenproofError, WrongBytes
 from ovenproof.events import silent
-from ovenproof.tasks.shell import project, refused
+from ovenproof.tasks.shell import refused
+from ovenproof.tasks.surroundings import project
 
 if TYPE_CHECKING:
     from ovenproof.registry.hearsay import Hearsay

@@ -4,7 +4,8 @@ from invoke import Context
 
 from ovenproof.errors import BadCall
 from ovenproof.tasks.entries import Delivery
-from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say, verb
+from ovenproof.tasks.shell import answer, chosen, is_dry, say, verb
+from ovenproof.tasks.surroundings import machine, project
 
 
 @verb(

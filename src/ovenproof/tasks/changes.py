@@ -18,12 +18,12 @@ def compared(
 
     from ovenproof.core.difference import difference
 
-    found = {entry.name: difference(before, after, resolver.reader(entry, before, after))}
+    found = {entry.name: difference(before, after, resolver.origins.reader(entry, before, after))}
     for name in sorted(before.adapters.keys() | after.adapters.keys()):
         whole = before.adapters.get(name) or after.adapters[name]
         nothing = replace(whole, origin={}, files=(), facts={})
         old, new = before.adapters.get(name, nothing), after.adapters.get(name, nothing)
-        made = difference(old, new, resolver.reader(entry, before, after))
+        made = difference(old, new, resolver.origins.reader(entry, before, after))
         if not made.nothing:
             found[f"adapter {name}"] = made
     return found

@@ -2,7 +2,8 @@
 
 from invoke import Context
 
-from ovenproof.tasks.shell import answer, cache_folder, is_dry, say, verb
+from ovenproof.tasks.shell import answer, is_dry, say, verb
+from ovenproof.tasks.surroundings import cache_folder
 
 
 @verb(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ovenproof.errors import BadCall
-from ovenproof.tasks.shell import answer, is_dry, machine, say, verb
+from ovenproof.tasks.shell import answer, is_dry, say, verb
+from ovenproof.tasks.surroundings import machine
 
 if TYPE_CHECKING:
     from ovenproof.core.digest import Digest

@@ -11,7 +11,8 @@ from invoke import Context
 
 from ovenproof.errors import OvenproofError
 from ovenproof.tasks.asked import Finding, hub, outcomes, registry
-from ovenproof.tasks.shell import DEBIAN_MIRROR, answer, cache_folder, is_dry, say, verb
+from ovenproof.tasks.shell import answer, is_dry, say, verb
+from ovenproof.tasks.surroundings import DEBIAN_MIRROR, cache_folder
 
 
 @verb(name="doctor", dry=True, help={"json": "for machines"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ovenproof.errors import OvenproofError, Several, raise_all
-from ovenproof.tasks.shell import heard_by
+from ovenproof.tasks.surroundings import heard_by
 
 if TYPE_CHECKING:
     from ovenproof.build import Bake

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ovenproof.tasks.shell import answer, project, say, verb
+from ovenproof.tasks.shell import answer, say, verb
+from ovenproof.tasks.surroundings import project
 
 if TYPE_CHECKING:
     from ovenproof.core.entry import Source

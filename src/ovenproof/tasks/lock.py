@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ovenproof.errors import BadCall, LockAgain, OvenproofError, raise_all
-from ovenproof.tasks.shell import answer, chosen, machine, project, say, verb
+from ovenproof.tasks.shell import answer, chosen, say, verb
+from ovenproof.tasks.surroundings import machine, project
 
 if TYPE_CHECKING:
     from ovenproof.core.difference import Difference

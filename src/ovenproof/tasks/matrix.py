@@ -14,7 +14,8 @@ from invoke import Context
 from ovenproof.errors import BadCall, OvenproofError
 from ovenproof.tasks.entries import only_locked
 from ovenproof.tasks.outcomes import OUTCOMES
-from ovenproof.tasks.shell import answer, chosen, machine, packaged_images, project, say, verb
+from ovenproof.tasks.shell import answer, chosen, say, verb
+from ovenproof.tasks.surroundings import machine, packaged_images, project
 
 if TYPE_CHECKING:
     from ovenproof.build import Bake

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ovenproof.core.address import shown
 from ovenproof.errors import BadCall
 from ovenproof.events import Listener
-from ovenproof.tasks.shell import INSECURE, insecure_registries
+from ovenproof.tasks.surroundings import INSECURE, insecure_registries
 
 if TYPE_CHECKING:
     from ovenproof.registry.hearsay import Hearsay, Records

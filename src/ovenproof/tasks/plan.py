@@ -7,7 +7,8 @@ from invoke import Context
 
 from ovenproof.errors import raise_all
 from ovenproof.tasks.prospect import Prospect, as_text, as_values
-from ovenproof.tasks.shell import answer, chosen, heard_by, machine, project, say, verb
+from ovenproof.tasks.shell import answer, chosen, say, verb
+from ovenproof.tasks.surroundings import heard_by, machine, project
 
 if TYPE_CHECKING:
     from ovenproof.build import Bake

@@ -6,7 +6,8 @@ from invoke import Context
 
 from ovenproof.errors import BadCall, LockAgain
 from ovenproof.tasks.entries import Delivery, only_locked
-from ovenproof.tasks.shell import answer, chosen, is_dry, machine, project, say, verb
+from ovenproof.tasks.shell import answer, chosen, is_dry, say, verb
+from ovenproof.tasks.surroundings import machine, project
 
 if TYPE_CHECKING:
     from ovenproof.project import Project

@@ -6,7 +6,8 @@ import shlex
 from invoke import Context
 
 from ovenproof.errors import BadCall, MissingTool
-from ovenproof.tasks.shell import chosen, is_dry, project, say, verb
+from ovenproof.tasks.shell import chosen, is_dry, say, verb
+from ovenproof.tasks.surroundings import project
 
 
 @verb(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ovenproof.errors import BadCall
-from ovenproof.tasks.shell import answer, registries, say, verb
+from ovenproof.tasks.shell import answer, say, verb
+from ovenproof.tasks.surroundings import registries
 
 if TYPE_CHECKING:
     from ovenproof.registry.reference import Reference

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ovenproof.errors import BadCall, OvenproofError, raise_all
-from ovenproof.tasks.shell import answer, chosen, number, project, say, verb
+from ovenproof.tasks.shell import answer, chosen, number, say, verb
+from ovenproof.tasks.surroundings import project
 
 if TYPE_CHECKING:
     from ovenproof.core.entry import Entry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ovenproof.core.digest import Digest
 from ovenproof.errors import MissingTool, TryAgain
-from ovenproof.tasks.shell import cache_folder
+from ovenproof.tasks.surroundings import cache_folder
 from ovenproof.wheels.pip import tail
 
 PROGRAMS = {"node": "nodejs", "npm": "npm"}

@@ -13,7 +13,7 @@ from ovenproof.outputs.layout import Layout
 from ovenproof.outputs.registry import Registry
 from ovenproof.project import Project
 from ovenproof.tasks.outputs import Tagging, choose, pushed_to
-from ovenproof.tasks.shell import machine
+from ovenproof.tasks.surroundings import machine
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from invoke import Context
 from invoke.exceptions import Exit
 
 from ovenproof.core.entry import Entry
-from ovenproof.tasks.shell import project
+from ovenproof.tasks.surroundings import project
 from ovenproof.tasks.test import subject
 from ovenproof.tasks.test import test as call
 
