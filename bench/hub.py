@@ -57,10 +57,15 @@ def write_models(folder: Path, shards: int, size: int) -> None:
     shutil.rmtree(others)
 
 
-def write_catalogue(project: Project, hub: Served) -> None:
-    """The entries `big` and `sibling`, of that hub."""
+def new_project(root: Path, warm: Warm, hub: Served) -> Project:
+    """An empty store, and the entries `big` and `sibling` of that hub."""
+    project = write_project(root, warm)
     project.catalogue("  big: {model: acme/big}\n  sibling: {model: acme/sibling}\n")
     project.environment["HF_ENDPOINT"] = hub.address
+    # Compiled once, as whatever is installed; the suites, whose project this is, never do it.
+    project.environment["PYTHONDONTWRITEBYTECODE"] = ""
+    project.environment["PYTHONPYCACHEPREFIX"] = str(root.parent / "compiled")
+    return project
 
 
 def call(project: Project, *words: str) -> Run:
@@ -74,7 +79,6 @@ def size_of(folder: Path) -> int:
 
 def floor(model: Path, digests: Mapping[str, str], hub: Served, registry: Served) -> Run:
     """`curl hub | curl registry` for each file."""
-    words = "\n".join(f"{name} {digest}" for name, digest in digests.items())
     listed = "".join(f"{name} {digest}\n" for name, digest in digests.items())
     program = model.parents[2] / "peer.sh"
     program.write_text(PEER)
@@ -109,12 +113,8 @@ class Bench:
 
     def project(self) -> Project:
         self.made += 1
-        project = write_project(self.root / f"project-{self.made}", self.warm)
+        project = new_project(self.root / f"project-{self.made}", self.warm, self.hub)
         project.environment["TMPDIR"] = str(self.temporary)
-        # Compiled once, as whatever is installed; the suites, whose project this is, never do it.
-        project.environment["PYTHONDONTWRITEBYTECODE"] = ""
-        project.environment["PYTHONPYCACHEPREFIX"] = str(self.root / "compiled")
-        write_catalogue(project, self.hub)
         return project
 
     def publish(self, project: Project, registry: Served, name: str = "big") -> Run:
