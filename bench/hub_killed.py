@@ -2,9 +2,10 @@
 
     python bench/hub_killed.py [--kills 20] [--shards 48] [--mib 64] [--registry docker|fake] …
 
-Every time with an empty store and an empty repository. The moments are spread by a seed:
-over the whole of the run, from the start of Python on, or over the bytes that the hub gives. Each second run must end in the manifest digest of
-a run that nobody killed. What both runs together moved is counted by the hub and by the registry.
+Every time with an empty store and an empty repository. The moments are spread by a seed: over the
+whole of the run, from the start of Python on, or over the bytes that the hub gives. Each second run
+must end in the manifest digest of a run that nobody killed. What both runs together moved is
+counted by the hub and by the registry.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from hub import AT_ONCE, in_gb, new_project, size_of, write_models
 from measure import machine, table
 from served import Served, settled
 
-from tests.flow.conftest import Project, Warm
+from tests.flow.conftest import Warm
 
 TRY_AGAIN = 5
 """How a run ends that met a fault that may be gone the next time."""

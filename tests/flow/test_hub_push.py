@@ -196,15 +196,17 @@ def test_what_is_locked_and_published_needs_no_hub_no_token_and_no_store(
     again = push(other, registry, "--locked")
     assert (again["digest"], again["sent"]) == (digest, 0)
     assert registry.tags[NAME] == {"tiny": digest}
-    mounted = push(other, registry, "--locked", name="b/models") if False else None
-    assert mounted is None
-    lost = other.run(*words(registry, "empty/models"), "--locked")
-    assert lost.code == 6, lost
-    assert "the hub does not answer" in lost.err
-    assert "hint: " in lost.err
-    assert "Traceback" not in lost.err
-    assert registry.tags["empty/models"] == {}
     assert other.build("--output", "none", "--locked").digest() == digest
+    (big,) = [key for key, data in registry.blobs[NAME].items() if len(data) > BIG]
+    del registry.blobs[NAME][big]
+    registry.tags.clear()
+    lost = other.run(*words(registry), "--locked")
+    assert lost.code == 6, lost
+    assert f"the hub does not answer: `{MODEL}" in lost.err
+    assert FIRST in lost.err
+    assert "hint: go online, or set HF_ENDPOINT to a mirror; then try again\n" in lost.err
+    assert "Traceback" not in lost.err
+    assert registry.tags[NAME] == {}
 
 
 def test_the_same_files_of_two_entries_are_asked_for_once(

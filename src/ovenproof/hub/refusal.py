@@ -97,8 +97,8 @@ def refused(place: Place, at: Located, response: httpx2.Response) -> OvenproofEr
             where=url,
             expected=f"commit {at.commit} (models.lock)",
             got=got,
-            hint="set HF_ENDPOINT to a mirror that still has it, or run `invoke lock --model NAME` "
-            "to lock what is there now",
+            hint="set HF_ENDPOINT to a mirror that still has it, or run `invoke lock --model NAME "
+            "--upgrade` to lock what is there now",
         )
     return TryAgain(
         "the hub does not give a file",

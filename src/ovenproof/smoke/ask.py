@@ -24,11 +24,13 @@ def ask(subject: Subject, send: Send) -> Iterator[Check]:
     """Every check, one after the other; one that fails does not keep the next from being made."""
     model = subject.served_names[0]
     prompt = subject.expectations[0].prompt if subject.expectations else QUESTION
-    yield _check("models", partial(models, send, subject.served_names))
+    yield _check("models", partial(models, send, (*subject.served_names, *subject.adapters)))
     yield _check("chat", partial(chat, send, model, prompt))
     yield _check("chat streamed", partial(streamed_as_plain, send, model, prompt))
     for name in subject.served_names[1:]:
         yield _check(f"chat as {name}", partial(chat, send, name, prompt, answers_as=model))
+    for name in subject.adapters:
+        yield _check(f"chat as {name}", partial(chat, send, name, prompt))
     yield _check("wrong model", partial(wrong_model, send, prompt))
     yield _check("malformed request", partial(malformed, send))
     yield _check("metrics", partial(metrics, send, model))
@@ -54,7 +56,10 @@ def models(send: Send, served_names: tuple[str, ...]) -> None:
 
 
 def chat(send: Send, model: str, prompt: str, *, answers_as: str | None = None) -> str:
-    """The text of a plain answer. It carries the first served name, whatever it was asked as."""
+    """The text of a plain answer.
+
+    It carries the first served name, whatever it was asked as; an adapter's carries its own.
+    """
     document = _json(_expect(_post(send, _request(model, prompt)), 200))
     name, kind = _pick(document, str, "model"), _pick(document, str, "object")
     if (name, kind) != (answers_as or model, "chat.completion"):

@@ -14,6 +14,8 @@ class Subject:
     port: int
     interpreter: str
     """The image's Python: the way in where there is no network."""
+    adapters: tuple[str, ...] = ()
+    """Names of adapters, which answer as themselves."""
     expectations: tuple[Expectation, ...] = ()
     shm_bytes: int = 1 << 30
     needs_gpu: bool = False

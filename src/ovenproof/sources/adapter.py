@@ -20,6 +20,16 @@ _PICKLE = "adapter_model.bin"
 _TEXT = re.compile(r"(README|LICENSE|LICENCE|NOTICE|COPYING|USE_POLICY)[^/]*", re.IGNORECASE)
 
 
+_UNSERVED = frozenset(
+    {"use_dora", "lora_bias", "alora_invocation_tokens", "layer_replication"}
+    | {"use_bdlora", "use_qalora"}
+)
+_HEADS = frozenset({"classifier", "score"})
+"""What a classifier may bring besides its LoRA."""
+_INITS = frozenset({"gaussian", "eva", "orthogonal", "mica", "lora_ga"})
+"""Others have changed the model under the adapter."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubAdapter(HubSource):
     """An adapter on the hub. `model_path` is its own folder of the image."""
@@ -59,6 +69,17 @@ class HubAdapter(HubSource):
         return Looked(facts={**found, **license_fact(files)}, heads=heads)
 
 
+def _is_served(key: str, value: Json) -> bool:
+    """Whether vLLM serves an adapter whose config says so: as its own reader of such configs."""
+    match key:
+        case "modules_to_save":
+            return not value or (isinstance(value, list) and {*map(str, value)} <= _HEADS)
+        case "init_lora_weights":
+            return not isinstance(value, str) or value.lower() in _INITS
+        case _:
+            return key not in _UNSERVED or not value
+
+
 def _facts(data: bytes, model: str) -> dict[str, Json]:
     """Rank, base model, and the modules that it changes. Raises BadFile."""
     try:
@@ -77,9 +98,9 @@ def _facts(data: bytes, model: str) -> dict[str, Json]:
         raise _wrong(
             model, f"a rank of {LORA_RANKS[-1]} at most: vLLM serves none above", max(ranks)
         )
-    for key in ("use_dora", "modules_to_save"):
-        if words.get(key):
-            raise _wrong(model, f"no `{key}`: vLLM serves no adapter that has it", words[key])
+    for key, value in words.items():
+        if not _is_served(key, value):
+            raise _wrong(model, f"a LoRA that vLLM serves, with another `{key}` or none", value)
     base, modules = words.get("base_model_name_or_path"), words.get("target_modules")
     if isinstance(modules, list):
         modules = sorted(one for one in modules if isinstance(one, str))

@@ -92,6 +92,7 @@ def subject(entry: "Entry", *, interpreter: str, needs_gpu: bool) -> "Subject":
 
     return Subject(
         served_names=entry.served_names,
+        adapters=tuple(adapter.name for adapter in entry.adapters),
         port=entry.port,
         interpreter=interpreter,
         expectations=entry.expect,

@@ -20,6 +20,7 @@ ANSWER = "The capital of France is Paris."
 SUBJECT = Subject(
     interpreter=sys.executable,
     served_names=("first", "second"),
+    adapters=("tiny",),
     port=8000,
     expectations=(
         Expectation(prompt="What is the capital of France?", equals=ANSWER),
@@ -31,6 +32,7 @@ ALL = (
     "chat",
     "chat streamed",
     "chat as second",
+    "chat as tiny",
     "wrong model",
     "malformed request",
     "metrics",
@@ -47,7 +49,7 @@ class FakeServer(ThreadingHTTPServer):
     def __init__(self, fault: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.fault = fault
-        self.models = ["first", "second"]
+        self.models = ["first", "second", "tiny"]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -95,7 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
         message: dict[str, object] = {"role": "assistant", "content": answer}
         if fault == "content is no text":
             message["content"] = 7
-        name = request["model"] if fault == "echoes the name" else "first"
+        asked = request["model"]
+        itself = asked == "tiny" and fault != "no adapter"
+        name = asked if itself or fault == "echoes the name" else "first"
         document: dict[str, Any] = {
             "object": "chat.completion",
             "model": name,
@@ -171,11 +175,15 @@ def test_a_server_that_keeps_the_contract_passes_every_check() -> None:
     [
         ("one name", ["models"]),
         ("wrong answer", list(ALL[-2:])),
-        ("no answer", ["chat", "chat streamed", "chat as second", *ALL[-2:]]),
-        ("content is no text", ["chat", "chat streamed", "chat as second", *ALL[-2:]]),
-        ("no choices", ["chat", "chat streamed", "chat as second", *ALL[-2:]]),
-        ("not json", ["chat", "chat streamed", "chat as second", *ALL[-2:]]),
+        ("no answer", ["chat", "chat streamed", "chat as second", "chat as tiny", *ALL[-2:]]),
+        (
+            "content is no text",
+            ["chat", "chat streamed", "chat as second", "chat as tiny", *ALL[-2:]],
+        ),
+        ("no choices", ["chat", "chat streamed", "chat as second", "chat as tiny", *ALL[-2:]]),
+        ("not json", ["chat", "chat streamed", "chat as second", "chat as tiny", *ALL[-2:]]),
         ("echoes the name", ["chat as second"]),
+        ("no adapter", ["chat as tiny"]),
         ("streams something else", ["chat streamed"]),
         ("no reason", ["chat streamed"]),
         ("wrong kind", ["chat streamed"]),

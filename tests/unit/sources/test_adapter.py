@@ -101,7 +101,8 @@ def test_a_repository_that_is_no_adapter_is_named(fake: FakeHub, make_source: "S
 @pytest.mark.parametrize(
     "said",
     [{"peft_type": "IA3"}, {"peft_type": None}, {"r": 0}, {"r": "8"}, {"r": True},
-     {"rank_pattern": {"a": -1}}, {"r": 513}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}],
+     {"rank_pattern": {"a": -1}}, {"r": 513}, {"use_dora": True}, {"modules_to_save": ["lm_head"]},
+     {"lora_bias": True}, {"init_lora_weights": "pissa_niter_4"}, {"layer_replication": [[0, 4]]}],
 )  # fmt: skip
 def test_a_config_that_vllm_cannot_serve_is_refused(
     fake: FakeHub, make_source: "Source", said: dict[str, Any]
@@ -109,6 +110,18 @@ def test_a_config_that_vllm_cannot_serve_is_refused(
     commit(fake, **said)
     with pytest.raises(BadFile, match=r"adapter_config\.json"):
         make_source(HubAdapter).resolve(silent)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"init_lora_weights": True}, {"init_lora_weights": "gaussian"}, {"modules_to_save": ["score"]},
+     {"use_dora": False, "layer_replication": None, "modules_to_save": None}],
+)  # fmt: skip
+def test_what_vllm_serves_is_taken(
+    fake: FakeHub, make_source: "Source", said: dict[str, Any]
+) -> None:
+    commit(fake, **said)
+    assert make_source(HubAdapter).resolve(silent).facts["rank"] == 8
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b"\xff"])
