@@ -41,10 +41,10 @@ curl -sSf -X PUT -o /dev/null "$place&digest=$2"
 
 
 def write_models(folder: Path, shards: int, size: int) -> None:
-    """`acme/big`, and `acme/sibling`, which shares all but a tenth of its shards."""
-    big, sibling, others = folder / "acme/big", folder / "acme/sibling", folder.parent / "others"
+    """`acme/big`; `acme/sibling`, which shares all but a tenth of its shards; and `acme/small`."""
+    big, sibling = folder / "acme/big", folder / "acme/sibling"
     write_model(big, shards=shards, shard_bytes=size, sparse=False)
-    write_model(others, shards=shards, shard_bytes=1000, sparse=True)  # for the names
+    write_model(folder / "acme/small", shards=1, shard_bytes=33 << 20, sparse=False)
     sibling.mkdir()
     for number, path in enumerate(sorted(big.iterdir())):
         if path.suffix == ".safetensors" and number % 10 == 5:
@@ -54,13 +54,13 @@ def write_models(folder: Path, shards: int, size: int) -> None:
                 stream.write(b"other")
         else:
             (sibling / path.name).hardlink_to(path)
-    shutil.rmtree(others)
 
 
 def new_project(root: Path, warm: Warm, hub: Served) -> Project:
-    """An empty store, and the entries `big` and `sibling` of that hub."""
+    """An empty store, and an entry for each model of that hub."""
     project = write_project(root, warm)
-    project.catalogue("  big: {model: acme/big}\n  sibling: {model: acme/sibling}\n")
+    names = ("big", "sibling", "small", "huge")
+    project.catalogue("".join(f"  {name}: {{model: acme/{name}}}\n" for name in names))
     project.environment["HF_ENDPOINT"] = hub.address
     # Compiled once, as whatever is installed; the suites, whose project this is, never do it.
     project.environment["PYTHONDONTWRITEBYTECODE"] = ""
@@ -129,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=48)
     parser.add_argument("--mib", type=int, default=64, help="of each shard")
+    parser.add_argument("--huge-gb", type=int, default=20, help="of a file alone; 0: without it")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", default="/var/tmp")
     options = parser.parse_args()
@@ -138,6 +139,9 @@ def main() -> None:
         warm = Warm(root)
         with served.hub(root / "hub") as hub:
             rows = measured(Bench(root, warm, hub), options.runs)
+        shutil.rmtree(root / "hub")
+        if options.huge_gb:
+            rows += huge(root, warm, options.huge_gb * 10**9)
         warm.end()
     load = os.getloadavg()[0]
     print(f"{machine()}; medians of {options.runs}; load {load:.1f} at the end\n")
@@ -150,8 +154,8 @@ def measured(bench: Bench, runs: int) -> list[tuple[str, ...]]:
     peers: list[Run] = []
     kept: list[int] = []
     rows = [("what", "ours", "peer", "peer's", "ours / peer's")]
-    call(bench.project(), "list")  # compiles
-    call(bench.project(), "lock", "--model", "sibling")
+    with served.docker_registry(bench.root / "registry") as registry:
+        bench.publish(bench.project(), registry, "small")  # so that everything is compiled
     for number in range(runs):
         project = bench.project()
         before = size_of(project.cache)
@@ -201,6 +205,25 @@ def planned(project: Project) -> list[tuple[str, ...]]:
         ("plan, locked", f"{plans(project):.2f} s", "", "", ""),
         ("plan --output none, locked", f"{plans(project, '--output', 'none'):.2f} s", "", "", ""),
     ]
+
+
+def huge(root: Path, warm: Warm, size: int) -> list[tuple[str, ...]]:
+    """One file, sparse at the hub, to the registry of the tests: that one keeps no bytes."""
+    write_model(root / "huge/acme/huge", shards=1, shard_bytes=size, sparse=True)
+    with served.hub(root / "huge") as hub, served.fake_registry() as registry:
+        project = new_project(root / "of-huge", warm, hub)
+        before = size_of(project.cache)
+        words = ("push", "--model", "huge", "--to", f"{registry.address}/bench")
+        done = call(project, *words)
+        left = size_of(project.cache) - before
+        assert size < served.settled(registry) < 1.01 * size
+    return [
+        (f"one file of {in_gb(size)} to the registry of the tests", f"{done.wall_s:.1f} s", "", "",
+         f"{size / done.wall_s / 1e6:.0f} MB/s"),
+        ("  written to disk", f"{done.written_bytes / 1e6:.2f} MB", "", "", ""),
+        ("  left in the store", f"{left / 1e6:.2f} MB", "", "", ""),
+        ("  peak memory", f"{done.peak_bytes / 1e6:.0f} MB", "", "", ""),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

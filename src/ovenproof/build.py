@@ -13,6 +13,7 @@ from ovenproof.core.image import Image, Layer, Settings
 from ovenproof.core.image_lock import ImageLock
 from ovenproof.core.model_lock import ModelLock
 from ovenproof.core.plan import Knowledge, Plan, Step
+from ovenproof.core.shapes import Shape, tag
 from ovenproof.errors import (
     LockAgain,
     MissingTool,
@@ -31,7 +32,7 @@ from ovenproof.oven import Oven
 from ovenproof.project import FlavourFiles, Project
 from ovenproof.resolve import Resolver
 from ovenproof.runners import Scene, measure_literal, remembered, told
-from ovenproof.shape import Locked, Shape
+from ovenproof.shape import Locked
 from ovenproof.stack import check_options, runtime
 
 
@@ -60,6 +61,7 @@ class Bake:
         known = {
             **remembered(self.machine, self.steps),
             **weights.pinned(self.model_lock.files, self.entry.model_path),
+            **self.project.models_lock().proofs,
             **self.model_lock.layers,
             **self.image_lock.layers,
             **{step.action.key: measure_literal(step) for step in self.steps if step.literal},
@@ -192,7 +194,7 @@ def prepare(
     image_lock = resolver.flavour(files, may_lock=may_lock)
     check_options(catalogue, entry, image_lock)
     model_lock = resolver.model(entry, files, image_lock, may_lock=may_lock)
-    reference = f"{catalogue.repository}:{shaping.tag(shape, entry.name)}"
+    reference = f"{catalogue.repository}:{tag(shape, entry.name)}"
     placed = resolver.origins.placed(entry, model_lock)
     locked = Locked(
         entry=entry,

@@ -13,7 +13,7 @@ from ovenproof.events import Advanced, Finished, Noted, Started
 from ovenproof.outputs.interface import Absorber, Unproven
 from ovenproof.runners import RUNNERS, Scene
 from ovenproof.store.shelf import Openers, Prepared
-from ovenproof.store.stream import Proving, checked, measure, read
+from ovenproof.store.stream import DISTANT_HINT, Proving, checked, measure, read
 
 
 @dataclass(slots=True)
@@ -72,29 +72,33 @@ class Oven:
         raise_all(faults)
 
     def absorb(self, steps: Sequence[Step], absorber: Absorber) -> dict[Digest, Content]:
-        """Hash the layers while they go where they shall be, and remember what they are."""
+        """Hash the layers while they go where they shall be, and remember what they are.
+
+        Each as soon as it is proven: whoever is killed while the last answer is on its way has
+        nothing to send again.
+        """
         found: dict[Digest, Content] = {}
-
-        def done(key: Digest, made: Content) -> None:
-            found[key] = made
-            self._remember(key, made)
-
         self.fetch(steps)
-        streams = []
-        for step in steps:
-            prepared = self.prepare(step)
-            proving = Proving(prepared, f"the layer `{step.title}`")
-            streams.append(
-                Unproven(
-                    title=step.title,
-                    size=prepared.recipe.size,
-                    action=step.action.key,
-                    read=proving.read,
-                    digest=proving.digest,
-                )
-            )
-        absorber.absorb(streams, done, self.scene.machine.listener)
+        streams = [self._unproven(step) for step in steps]
+        absorber.absorb(streams, found.__setitem__, self.scene.machine.listener)
         return found
+
+    def _unproven(self, step: Step) -> Unproven:
+        prepared, key = self.prepare(step), step.action.key
+        proving = Proving(prepared, f"the layer `{step.title}`")
+
+        def digest() -> Digest:
+            made = Content(proving.digest(), prepared.recipe.size)
+            self._remember(key, made)
+            return made.digest
+
+        return Unproven(
+            title=step.title,
+            size=prepared.recipe.size,
+            action=key,
+            read=proving.read,
+            digest=digest,
+        )
 
     def open(self, step: Step, layer: Content, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a proven layer, checked again as they go by.
@@ -104,6 +108,7 @@ class Oven:
         prepared = self.prepare(step)
         what = f"the layer `{step.title}`"
         hint = "what the layer is made of has changed, or its lock: restore it, or lock again"
+        hint = DISTANT_HINT if step.distant else hint
         if prepared.recipe.size != layer.size:  # told before an output gets more than it expects
             raise WrongBytes(
                 f"the bytes of {what} are not those that were promised",

@@ -102,11 +102,15 @@ class Project:
             self._save(self.root / LOCK, self.models_lock().with_model(name, lock).to_text())
 
     def prove_model(self, name: str, lock: ModelLock, proofs: Proofs) -> None:
-        """Give an entry's lock its proofs, unless it was locked otherwise meanwhile."""
+        """Give an entry's lock its proofs, unless it was locked otherwise meanwhile.
+
+        Those that another process has found by then stay.
+        """
         with alone(self.root):
             now = self.models_lock()
             if name in now.models and now.models[name].with_proofs(lock.layers) == lock:
-                changed = now.with_model(name, lock.with_proofs(proofs))
+                both = {**now.models[name].layers, **proofs}
+                changed = now.with_model(name, lock.with_proofs(both))
                 self._save(self.root / LOCK, changed.to_text())
 
     def flavour(self, name: str) -> FlavourFiles:

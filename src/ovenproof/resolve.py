@@ -92,6 +92,7 @@ class Resolver:
         known = {
             **weights.pinned(lock.files, entry.model_path),
             **remembered(self.machine, steps),
+            **self.project.models_lock().proofs,
             **image_lock.layers,
             **proven,
             **taken(steps),

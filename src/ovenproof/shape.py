@@ -7,7 +7,7 @@ layers are the files themselves. The first two share the blobs of the weights.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, assert_never
+from typing import assert_never
 
 from ovenproof.core import modelpack, shapes
 from ovenproof.core.digest import Content, Digest
@@ -17,11 +17,9 @@ from ovenproof.core.image import Image, Layer, Settings, assemble
 from ovenproof.core.image_lock import ImageLock
 from ovenproof.core.model_lock import ModelLock
 from ovenproof.core.plan import Step
+from ovenproof.core.shapes import Shape
 from ovenproof.identity import run_line
 from ovenproof.stack import Weights, room, runtime, stack, weights_steps
-
-Shape: TypeAlias = Literal["image", "weights", "modelpack"]
-SHAPES: tuple[Shape, ...] = ("image", "weights", "modelpack")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +31,6 @@ class Locked:
     image_lock: ImageLock
     model: Weights
     adapters: Mapping[str, Weights]
-
-
-def tag(shape: Shape, name: str) -> str:
-    """The tag of an entry in a shape: another one for each, so that none takes another's."""
-    return name if shape == "image" else f"{name}-{shape}"
 
 
 def steps(shape: Shape, locked: Locked, *, mirror: str | None) -> tuple[Step, ...]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.flow.conftest import Project
 
 NOT_NAMED = "error: no model is named\n"
@@ -136,3 +138,17 @@ def test_options_that_the_pinned_vllm_does_not_know_are_told_with_their_lines(
     assert "did you mean `--enforce-eager`" in done.err
     assert "`nonsense` (models.yaml:10:7)" in done.err
     assert not (project.root / "models.lock").exists()
+
+
+def test_what_a_verb_imports_is_compiled_once_and_not_in_every_call(
+    project: Project, folder: Path
+) -> None:
+    """invoke turns that off for whatever is imported after it has read its words."""
+    place = folder / "compiled"
+    done = project.run_cold("list", PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(place))
+    assert done.code == 0
+    assert [*place.rglob("ovenproof/core/catalogue.*.pyc")]
+    place = folder / "nothing"
+    done = project.run_cold("list", PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=str(place))
+    assert done.code == 0
+    assert not place.exists()

@@ -14,7 +14,6 @@ from tests.fakes.hub import FakeHub
 from tests.fakes.registry import FakeRegistry
 from tests.flow.hub_models import (
     FIRST,
-    INDEX,
     MODEL,
     NAME,
     SECOND,
@@ -27,7 +26,7 @@ from tests.flow.hub_models import (
     use,
     weights,
 )
-from tests.unit.sources.repositories import big_tensors, index_of, tensors
+from tests.unit.sources.repositories import INDEX, big_tensors, index_of, tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +62,7 @@ def read_all(folder: Path, index: dict[str, Any]) -> dict[str, tuple[str, tuple[
     """What the safetensors library finds where the index says that it is."""
     found = {}
     for name, path in index["weight_map"].items():
-        with safe_open(folder / path, framework="numpy") as opened:  # type: ignore[no-untyped-call]
+        with safe_open(folder / path, framework="numpy") as opened:
             tensor = opened.get_tensor(name)
             found[name] = (str(tensor.dtype), tensor.shape, tensor.tobytes())
     return found
@@ -146,9 +145,28 @@ def test_a_part_that_the_registry_lost_is_read_from_the_hub_again(
     project.check_store()
 
 
+def test_wrong_bytes_are_in_no_part(project: Project, hub: FakeHub, registry: FakeRegistry) -> None:
+    use(hub, project, ENTRY)
+    hub.wrong_bytes = {FIRST: 30 * MB}
+    done = project.run("lock", "--model", "tiny")
+    assert done.code == 8, done
+    assert not (project.root / "models.lock").exists()
+    hub.wrong_bytes = {}
+    assert project.run("lock", "--model", "tiny").code == 0
+    hub.wrong_bytes = {FIRST: 30 * MB}
+    to = ("--to", f"{registry.address}/{NAME}")
+    for done in (project.run("push", "--model", "tiny", *to), project.build()):
+        assert done.code == 8, done
+        assert "part-01-of-02" in done.err
+        assert "hint: try again; if it stays" in done.err
+    assert registry.tags[NAME] == {}
+    assert not (project.root / "dist/index.json").exists()
+    project.check_store()
+
+
 def test_a_tensor_that_is_larger_than_that_is_named(project: Project, hub: FakeHub) -> None:
     use(hub, project, ENTRY.replace("36MB", "30MB"))
     done = project.run("lock", "--model", "tiny")
     assert done.code == 3, done
-    assert f"`c` ({FIRST})" in done.err, done.err
+    assert f"`{FIRST}` (tensor 'c')" in done.err
     assert "hint: " in done.err

@@ -1,5 +1,4 @@
-"""Weights of a hub for this machine: fetched into the store, or read where the hub's client put
-them."""
+"""Weights for this machine: fetched into the store, or read where the hub's client put them."""
 
 from __future__ import annotations
 
@@ -17,7 +16,6 @@ from tests.flow.hub_models import (
     BIG,
     ENTRY,
     FIRST,
-    INDEX,
     MODEL,
     SECOND,
     files,
@@ -27,7 +25,7 @@ from tests.flow.hub_models import (
     serve,
     use,
 )
-from tests.unit.sources.repositories import big_tensors, index_of
+from tests.unit.sources.repositories import big_tensors
 
 if TYPE_CHECKING:
     from tests.flow.conftest import MakeProject, Project
@@ -66,8 +64,7 @@ def test_a_layout_is_written_from_the_store_and_a_second_one_moves_nothing(
 
 def test_a_fetch_that_was_killed_goes_on_with_the_rest(project: Project, hub: FakeHub) -> None:
     serve(hub, project)
-    two = {SECOND: big_tensors(5, small=32 << 20), INDEX: index_of(big=FIRST, small=SECOND)}
-    hub.repositories[MODEL].commit({**two})
+    hub.repositories[MODEL].commit({SECOND: big_tensors(5, small=32 << 20)})
     assert project.run("lock", "--model", "tiny").code == 0
     process = project.start("build", "--model", "tiny", OVENPROOF_JOBS="1")
     assert process.stderr is not None
@@ -160,8 +157,7 @@ def test_offline_everything_that_is_here_is_enough(
 ) -> None:
     assert project.run("lock", "--model", "tiny").code == 0
     hub.go_away()
-    project.environment["HF_HUB_OFFLINE"] = "1"
-    done = project.build()
+    done = project.run_cold("build", "--model", "tiny", HF_HUB_OFFLINE="1")
     assert done.code == 0, done
     project.dist.check()
 

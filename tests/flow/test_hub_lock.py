@@ -1,8 +1,9 @@
-"""`lock` of a model on the hub: what is written down, what stays, what moves on, what is refused."""
+"""`lock` of a model on the hub: what is written down, what stays, moves on, and is refused."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from tests.flow.hub_models import (
     BIG,
     ENTRY,
     FIRST,
-    INDEX,
     MODEL,
     SECOND,
     TOKEN,
@@ -26,7 +26,7 @@ from tests.flow.hub_models import (
     serve,
     use,
 )
-from tests.unit.sources.repositories import big_tensors, index_of, tensors, torch_file
+from tests.unit.sources.repositories import INDEX, big_tensors, index_of, tensors, torch_file
 
 if TYPE_CHECKING:
     from tests.flow.conftest import Done, Project
@@ -206,7 +206,8 @@ def test_who_may_not_is_told_so(project: Project, hub: FakeHub, name: str) -> No
     said, token, code, texts = REFUSALS[name]
     serve(hub, project, **said)
     hub.other_tokens = {"hf_stranger"}
-    done = project.run(*LOCK, **({"HF_TOKEN": token} if token else {}))
+    project.environment.update({"HF_TOKEN": token} if token else {})
+    done = project.run(*LOCK)
     refused(done, code, MODEL, *texts)
     assert not (project.root / "models.lock").exists()
     assert not token or token not in done.err
@@ -227,8 +228,6 @@ class Evil:
     """Runs a command as soon as it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        import os
-
         return os.system, ("touch evil",)
 
 
@@ -246,13 +245,15 @@ def locked_paths(project: Project) -> set[str]:
     return {file["path"] for file in project.lock()["models"]["tiny"]["files"]}
 
 
+TENSORS = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n."
+"""The pickle of a file that torch.save writes, as far as it says what it would call."""
 SHARDLESS = {FIRST: None, SECOND: None, INDEX: None}
 
 
 def test_pickles_are_taken_by_who_says_so_and_only_clean_ones(
     project: Project, hub: FakeHub
 ) -> None:
-    clean = {**SHARDLESS, "pytorch_model.bin": torch_file(pickle.dumps({"a": [1, 2]}))}
+    clean = {**SHARDLESS, "pytorch_model.bin": torch_file(TENSORS)}
     refused(lock_with(project, hub, clean), 3, "allow_pickle")
     evil = {**SHARDLESS, "pytorch_model.bin": torch_file(pickle.dumps(Evil()))}
     done = lock_with(project, hub, evil, "    allow_pickle: true\n")
@@ -261,8 +262,7 @@ def test_pickles_are_taken_by_who_says_so_and_only_clean_ones(
     assert not (project.root / "models.lock").exists()
     done = lock_with(project, hub, clean, "    allow_pickle: true\n")
     assert done.code == 0, done
-    assert "note: " in done.err
-    assert "pickle" in done.err
+    assert f"the weights of {MODEL} are pickles" in done.err
     assert "pytorch_model.bin" in locked_paths(project)
 
 
@@ -327,3 +327,24 @@ def test_what_the_entry_claims_is_held_against_the_checkpoint(
 ) -> None:
     for claim in ("    quantization: awq\n", "    max_model_len: 9000\n"):
         refused(lock_with(project, hub, {}, claim), 3, claim.split(":")[0].strip())
+
+
+def test_a_model_that_is_not_there_does_not_keep_the_others_from_being_locked(
+    project: Project, hub: FakeHub
+) -> None:
+    serve(hub, project, f"  other:\n    model: org/nobody\n{ENTRY}")
+    done = project.run("lock", "--all", "--json")
+    refused(done, 3, "`org/nobody`", "for other")
+    assert json.loads(done.out).keys() == {"tiny"}
+    assert project.lock()["models"].keys() == {"tiny"}
+
+
+def test_a_mirror_is_a_hub_too(project: Project, hub: FakeHub) -> None:
+    """Files come from it without a redirect, whole where a range was asked for, and gzipped."""
+    hub.redirect_to_cdn = hub.redirect_to_cache = False
+    hub.ignore_range = hub.compress = True
+    serve(hub, project)
+    assert project.run(*LOCK, HF_ENDPOINT=f"{hub.endpoint}/").code == 0
+    assert locked_paths(project) == {*files()} - {"pytorch_model.bin"}
+    with FakeRegistry() as registry:
+        assert push(project, registry)["sent"] > BIG

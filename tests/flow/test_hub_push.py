@@ -16,7 +16,6 @@ from tests.flow.hub_models import (
     BIG,
     ENTRY,
     FIRST,
-    INDEX,
     MODEL,
     NAME,
     SECOND,
@@ -30,7 +29,7 @@ from tests.flow.hub_models import (
     use,
     weights,
 )
-from tests.unit.sources.repositories import big_tensors, index_of, tensors
+from tests.unit.sources.repositories import tensors
 
 if TYPE_CHECKING:
     from tests.flow.conftest import MakeProject, Project
@@ -172,6 +171,33 @@ def test_killed_in_the_middle_the_next_run_sends_only_the_rest(
     assert not project.leftovers()
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_killed_while_the_last_answer_is_on_its_way_nothing_is_sent_again(
+    project: Project, hub: FakeHub, registry: FakeRegistry, arrives: bool
+) -> None:
+    serve(hub, project)
+    assert project.run("lock", "--model", "tiny").code == 0
+    process = project.start(*words(registry))
+
+    def kill(method: str, path: str) -> None:
+        if method == "PUT" and "/uploads/" in path:
+            process.kill()
+
+    registry.before = kill
+    if not arrives:
+        registry.fail = [("PUT", "/uploads/", 0, {})]
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    registry.before = None
+    assert any(len(data) > BIG for data in registry.blobs[NAME].values()) is arrives
+    since = len(registry.requests)
+    done = push(project, registry)
+    assert registry.tags[NAME] == {"tiny": done["digest"]}
+    assert bodies(registry, since) < 1 << 20
+    notes = [path.read_bytes() for path in (project.cache / "notes").glob("*.json")]
+    assert not any(b"_state=" in text for text in notes)
+
+
 def without_hub(make_project: MakeProject, project: Project) -> Project:
     """Another machine, with the repository and nothing else; its hub is nowhere."""
     other = make_project("other")
@@ -231,14 +257,6 @@ def test_of_a_fine_tune_that_shares_shards_only_the_rest_moves(
     assert 0 < tuned["sent"] < 100_000
     assert given(hub, FIRST) - before < 1 << 20, "its head alone"
     assert len({*weights(registry, first["digest"])} & {*weights(registry, tuned["digest"])}) == 1
-
-
-PARTS = {
-    "config.json": files()["config.json"],
-    "tokenizer.json": b"{}",
-    FIRST: big_tensors(1, a=BIG // 2, b=BIG // 2, c=9),
-    INDEX: index_of(a=FIRST, b=FIRST, c=FIRST),
-}
 
 
 def test_the_registry_loses_its_blob_and_the_hub_gives_it_again(

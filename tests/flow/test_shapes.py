@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +11,9 @@ from tests.fakes.hub import FakeHub
 from tests.fakes.registry import FakeRegistry
 from tests.flow.hub_models import (
     BIG,
-    ENTRY,
     FIRST,
     MODEL,
     NAME,
-    files,
     given,
     kept,
     layers,

@@ -130,6 +130,15 @@ def test_proofs_are_given_to_the_locks_that_they_are_of(project: Project) -> Non
     assert project.models_lock().models == {"smol": MODEL.with_proofs(PROOFS)}
 
 
+def test_proofs_that_another_process_has_found_meanwhile_stay(project: Project) -> None:
+    project.save_model("smol", MODEL)
+    other = {Digest.of(b"another action"): Content.of(b"another layer")}
+    project.prove_model("smol", MODEL, other)
+    project.prove_model("smol", MODEL, PROOFS)
+    assert project.models_lock().models["smol"].layers == {**other, **PROOFS}
+    assert project.models_lock().proofs == {**other, **PROOFS}
+
+
 def test_what_was_locked_otherwise_meanwhile_stays_as_it_is(project: Project) -> None:
     own = project.flavour("own")
     image = replace(IMAGE, fingerprint=Digest.of(b"another"))

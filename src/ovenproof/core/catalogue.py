@@ -26,6 +26,7 @@ from ovenproof.core.entry import (
 from ovenproof.core.merge import Merged, Path, merge
 from ovenproof.core.rules import broken_rules, find_written, make_entry
 from ovenproof.core.scalars import listed, nearest
+from ovenproof.core.shapes import SHAPES, tag
 from ovenproof.errors import BadCall, BadFile, raise_all
 
 __all__ = [
@@ -263,6 +264,7 @@ def _entries(
             entries.append(make_entry(merged))
             options.update(_written(found, merged))
     faults += _empty(found, file)
+    faults += _taken_tags(found, file, broken, places)
     return entries
 
 
@@ -285,6 +287,24 @@ def _empty(found: Document, file: fields.File) -> Iterator[BadFile]:
             mark = key.mark if key else node.mark
             yield found.page.fault(
                 "an empty mapping", mark, subject=str(path[-1]), expected="at least one name in it"
+            )
+
+
+def _taken_tags(
+    found: Document, file: fields.File, broken: frozenset[Path], places: dict[str, str]
+) -> Iterator[BadFile]:
+    """Entries whose image would have the tag that another one has in another shape."""
+    others = {tag(shape, name): name for name in places for shape in SHAPES if shape != "image"}
+    for merged in merge(file, broken):
+        if merged.name in others:
+            key, node = document.find(found.root, merged.path)
+            other = others[merged.name]
+            yield found.page.fault(
+                "an entry has the tag that another one has in another shape",
+                key.mark if key else node.mark,
+                subject=merged.name,
+                got=f"`{other}` is there, at {places[other]}",
+                hint="rename one of them",
             )
 
 

@@ -64,8 +64,10 @@ class Difference:
         return {**changes, "template": list(self.template), "moves": self.moves}
 
 
-def difference(before: ModelLock, after: ModelLock, read: ReadText) -> Difference:
-    """Compare what was locked with what could be."""
+def difference(
+    before: ModelLock, after: ModelLock, read: ReadText, *, one_layer: bool = False
+) -> Difference:
+    """Compare what was locked with what could be; `one_layer` says that all files share one."""
     old = {file.path: file for file in before.files}
     new = {file.path: file for file in after.files}
     changed = sorted(
@@ -89,7 +91,9 @@ def difference(before: ModelLock, after: ModelLock, read: ReadText) -> Differenc
         facts=tuple(_changes(before.facts, after.facts)),
         values=tuple(values),
         template=_template(old, new, read),
-        moves=_moves(old, new),
+        moves=sum(file.size for file in new.values()) * bool(changed)
+        if one_layer
+        else _moves(old, new),
     )
 
 

@@ -113,6 +113,11 @@ class ModelsLock:
 
     models: Mapping[str, ModelLock] = field(default_factory=dict)
 
+    @property
+    def proofs(self) -> Proofs:
+        """The layers of all models: entries share files, and a layer is proven once for all."""
+        return {key: layer for lock in self.models.values() for key, layer in lock.layers.items()}
+
     def with_model(self, name: str, lock: ModelLock) -> "ModelsLock":
         return ModelsLock({**self.models, name: lock})
 

@@ -5,13 +5,22 @@ registry that holds one mounts the blobs of the other.
 """
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from ovenproof.core.digest import Content, Json, canonical_json
 from ovenproof.core.entry import Entry
 from ovenproof.core.image import CONFIG_TYPE, CREATED, LAYER_TYPE, MANIFEST_TYPE, Image, Layer
 from ovenproof.core.model_lock import ModelLock
 
+Shape: TypeAlias = Literal["image", "weights", "modelpack"]
+"""What an entry is given away as."""
+SHAPES: tuple[Shape, ...] = ("image", "weights", "modelpack")
 TITLE = "org.opencontainers.image.title"
+
+
+def tag(shape: Shape, name: str) -> str:
+    """The tag of an entry in a shape: another one for each, so that none takes another's."""
+    return name if shape == "image" else f"{name}-{shape}"
 
 
 def weights_image(

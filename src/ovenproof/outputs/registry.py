@@ -188,6 +188,7 @@ class Registry:
                 title=layer.title,
                 open=partial(open_layer, layer),
                 homes=self._homes_of(layer),
+                absorbed_as=layer.action.key.hex,
             )
 
 

@@ -32,6 +32,8 @@ class Blob:
     """Bytes from an offset on; from 0 they are proven by whoever opens."""
     homes: tuple[Repository, ...] = ()
     """Repositories of the same registry that may have it, in the order to try."""
+    absorbed_as: str | None = None
+    """The key of the stream that it would be, where its digest were not known."""
 
     @property
     def size(self) -> int:

@@ -105,7 +105,8 @@ class Sender:
 
         for content in there:
             # A process may have been killed between the end of an upload and that of its note.
-            self._sessions.forget(named(content))
+            for name in _names(unique[content]):
+                self._sessions.forget(name)
         tell_there(len(there), len(unique), listener)
         missing = [blob for content, blob in unique.items() if content not in there]
         missing.sort(key=lambda blob: (-blob.content.size, blob.content.digest))
@@ -133,7 +134,7 @@ class Sender:
 
         def take(key: str) -> None:
             stream = streams[key]
-            uploaded = self._upload(stream, {"action": key}, listener)
+            uploaded = self._upload(stream, _as_stream(key), listener)
             content = Content(stream.digest(), stream.size)
             done(key, content)
             self._has(content)
@@ -158,7 +159,9 @@ class Sender:
 
     def _bring(self, blob: Blob, listener: Listener) -> Uploaded:
         blob = replace(blob, homes=self._sessions.homes(blob.content, blob.homes))
-        done = self._upload(blob, named(blob.content), listener)
+        # A process may have been killed between the last byte of a stream and its end.
+        noted = (name for name in _names(blob) if self._sessions.has_begun(name))
+        done = self._upload(blob, next(noted, named(blob.content)), listener)
         self._has(blob.content)
         _tell_finished(blob, done, listener)
         return done
@@ -174,6 +177,16 @@ class Sender:
     def _has(self, content: Content) -> None:
         self._there.add(content)
         self._sessions.settled(content)
+
+
+def _names(blob: Blob) -> tuple[dict[str, Json], ...]:
+    """What an upload of the blob may be called in the notes."""
+    own = named(blob.content)
+    return (own,) if blob.absorbed_as is None else (own, _as_stream(blob.absorbed_as))
+
+
+def _as_stream(key: str) -> dict[str, Json]:
+    return {"action": key}
 
 
 def _expect(blobs: Collection[Blob | Stream], listener: Listener) -> None:

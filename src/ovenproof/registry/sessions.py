@@ -42,6 +42,11 @@ class Sessions:
             self._notes.forget(_UPLOAD, key)
         return done
 
+    def has_begun(self, name: dict[str, Json]) -> bool:
+        """Whether an upload of that name has begun, and nobody has ended it."""
+        key = {**self._key(name), "repository": self._repository.name}
+        return self._notes.recall(_UPLOAD, key) is not None
+
     def forget(self, name: dict[str, Json]) -> None:
         """The upload is over: a process may have been killed between its end and this."""
         self._notes.forget(_UPLOAD, {**self._key(name), "repository": self._repository.name})

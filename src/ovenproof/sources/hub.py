@@ -106,14 +106,7 @@ class HubSource:
             if pairs:
                 fetch(self.hub(), pairs, self.store, jobs=self.jobs, listener=listener)
 
-        def make(file: LockedFile) -> None:
-            with self.store.locked(file.digest):
-                if not self.store.verify(content_of(file)):
-                    with shelf.open(content_of(file)) as stream:
-                        chunks = iter(partial(stream.read, 1 << 20), b"")
-                        self.store.add(chunks, expected=content_of(file), what=file.path)
-
-        others = [partial(make, file) for file in files if file not in plain]
+        others = [partial(shelf.keep, file, listener) for file in files if file not in plain]
         calls: list[Callable[[], None]] = [fetch_plain, *others]
         each(lambda call: call(), calls)
 

@@ -1,6 +1,7 @@
 """The bytes of a locked hub model: from the nearest place, put together where files were cut."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import BinaryIO
@@ -8,10 +9,13 @@ from typing import BinaryIO
 from ovenproof.core.digest import Content
 from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.reader import Reader
+from ovenproof.errors import WrongBytes
+from ovenproof.events import Advanced, Finished, Listener, Started
 from ovenproof.hub.files import Located
 from ovenproof.sources import cutting
 from ovenproof.sources.reach import Reach
 from ovenproof.store.shelf import Absent
+from ovenproof.store.stream import CHUNK, DISTANT_HINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,33 @@ class HubShelf:
         data = self._remade(file)
         self.reach.store.add([data], expected=content, what=file.path)
         return io.BytesIO(data[offset:])
+
+    def keep(self, file: LockedFile, listener: Listener) -> None:
+        """Put a file that is made from others into the store."""
+        content, store = content_of(file), self.reach.store
+        with store.locked(file.digest):
+            if store.verify(content):
+                return
+            listener(Started(name=file.path, total=file.size))
+            with self.open(content) as stream:
+
+                def chunks() -> Iterator[bytes]:
+                    while chunk := stream.read(CHUNK):
+                        listener(Advanced(name=file.path, size=len(chunk)))
+                        yield chunk
+
+                try:
+                    store.add(chunks(), expected=content, what=file.path)
+                except WrongBytes as fault:
+                    raise WrongBytes(
+                        fault.what,
+                        subject=file.path,
+                        where=self.reach.model,
+                        expected=fault.expected,
+                        got=fault.got,
+                        hint=DISTANT_HINT,
+                    ) from fault
+            listener(Finished(name=file.path))
 
     def is_near(self, file: LockedFile) -> bool:
         """Whether all that a file is read from lies on this machine."""

@@ -11,7 +11,9 @@ from ovenproof.store.shelf import Prepared, Shelf, open_local
 
 CHUNK = 1 << 20
 """Small enough to stay in a core's cache between the read and the hash."""
-_HINT = "try again; if it stays, where the bytes come from is broken: use a mirror, or lock again"
+DISTANT_HINT = (
+    "try again; if it stays, where the bytes come from is broken: use a mirror, or lock again"
+)
 
 
 def read(prepared: Prepared, offset: int = 0) -> Iterator[bytes]:
@@ -103,7 +105,7 @@ class Proving:
         if self._hashed == begin + segment.size:
             try:
                 got = Content(Digest(self._own.hexdigest()), segment.size)
-                _same(segment.of, got, self._what, _HINT)
+                _same(segment.of, got, self._what, DISTANT_HINT)
             except WrongBytes as fault:
                 self._fault = self._fault or fault
 

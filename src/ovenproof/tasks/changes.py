@@ -23,7 +23,7 @@ def compared(
         whole = before.adapters.get(name) or after.adapters[name]
         nothing = replace(whole, origin={}, files=(), facts={})
         old, new = before.adapters.get(name, nothing), after.adapters.get(name, nothing)
-        made = difference(old, new, resolver.origins.reader(entry, before, after))
+        made = difference(old, new, resolver.origins.reader(entry, before, after), one_layer=True)
         if not made.nothing:
             found[f"adapter {name}"] = made
     return found

@@ -11,10 +11,10 @@ from ovenproof.tasks.surroundings import heard_by
 if TYPE_CHECKING:
     from ovenproof.build import Bake
     from ovenproof.core.image import Image
+    from ovenproof.core.shapes import Shape
     from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Written
     from ovenproof.project import Project
-    from ovenproof.shape import Shape
     from ovenproof.tasks.outputs import Choice
 
 

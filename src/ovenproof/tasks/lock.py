@@ -62,7 +62,7 @@ def lock(
         if check:
             result.update(call.check(names))
         else:
-            result.update({name: call.model(name) for name in names})
+            result.update(call.models(names))
     if json:
         answer(result)
     call.raise_faults()
@@ -98,6 +98,20 @@ class _Call:
             "base": str(made.base.digest) if made.base else None,
             "bytes": total,
         }
+
+    def models(self, names: Sequence[str]) -> dict[str, object]:
+        """Lock entries; what is wrong with one does not stop the others."""
+        from ovenproof.tasks.entries import of_entries
+
+        told: dict[str, object] = {}
+        wrong: dict[str, OvenproofError] = {}
+        for name in names:
+            try:
+                told[name] = self.model(name)
+            except OvenproofError as error:
+                wrong[name] = error
+        self.faults.extend(of_entries(wrong, names))
+        return told
 
     def model(self, name: str) -> dict[str, object]:
         """Lock an entry."""

@@ -12,12 +12,12 @@ from ovenproof.errors import BadCall, BadFile, MissingTool, raise_all
 if TYPE_CHECKING:
     from ovenproof.core.catalogue import Catalogue
     from ovenproof.core.plan import Plan
+    from ovenproof.core.shapes import Shape
     from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Output
     from ovenproof.project import Project
     from ovenproof.registry.reference import Reference, Repository
     from ovenproof.registry.tags import Was
-    from ovenproof.shape import Shape
 
 NAMED_BY = ("DOCKER_HOST", "DOCKER_CONTEXT")
 FORMS = "layout:DIR, archive:FILE, docker, registry:HOST/NAME[:TAG], or none"
@@ -63,9 +63,9 @@ def pushed_to(
 
     All of them share one sender, so that a layer that they share is asked for once.
     """
+    from ovenproof.core.shapes import tag as tag_of
     from ovenproof.outputs.registry import Registry, Tag
     from ovenproof.registry.send import Sender
-    from ovenproof.shape import tag as tag_of
 
     terms = tagging or Tagging()
     own = _repository(catalogue)
@@ -98,7 +98,7 @@ def pushed_to(
 
 def shaped(text: str, output: str = "") -> "Shape":
     """Read `--as`. Raises BadCall, also for a place that cannot hold the shape."""
-    from ovenproof.shape import SHAPES
+    from ovenproof.core.shapes import SHAPES
 
     for shape in SHAPES:
         if text == shape:

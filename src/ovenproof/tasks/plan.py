@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ovenproof.core.digest import Digest
     from ovenproof.core.image import Layer
     from ovenproof.core.plan import Plan
+    from ovenproof.core.shapes import Shape
     from ovenproof.machine import Machine
     from ovenproof.outputs.interface import Output
     from ovenproof.project import Project
-    from ovenproof.shape import Shape
     from ovenproof.tasks.outputs import Choice
 
 

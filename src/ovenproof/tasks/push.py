@@ -10,8 +10,8 @@ from ovenproof.tasks.shell import answer, chosen, is_dry, say, verb
 from ovenproof.tasks.surroundings import machine, project
 
 if TYPE_CHECKING:
+    from ovenproof.core.shapes import Shape
     from ovenproof.project import Project
-    from ovenproof.shape import Shape
     from ovenproof.tasks.outputs import Tagging
 
 

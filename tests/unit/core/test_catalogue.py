@@ -682,6 +682,19 @@ def test_a_variant_may_not_take_another_entrys_name() -> None:
     assert "models.yaml:2:3" in str(found.got)
 
 
+@pytest.mark.parametrize("shape", ["weights", "modelpack"])
+def test_an_entry_may_not_take_the_tag_of_anothers_other_shape(shape: str) -> None:
+    found = fault(f"models:\n  a: {{model: a/b}}\n  a-{shape}: {{model: a/b}}\n")
+    assert found.what == "an entry has the tag that another one has in another shape"
+    assert found.where == "models.yaml:3:3"
+    assert "models.yaml:2:3" in str(found.got)
+
+
+def test_a_name_that_only_looks_like_another_shape_is_free() -> None:
+    text = "models:\n  b-weights: {model: a/b}\n  b-image: {model: a/b}\n"
+    assert [entry.name for entry in catalogue.parse(text)] == ["b-image", "b-weights"]
+
+
 @pytest.mark.parametrize(
     ("method", "dtype"),
     [

@@ -124,3 +124,18 @@ def test_it_can_be_said_to_a_machine() -> None:
     assert json.loads(json.dumps(found))["values"] == [
         {"path": "config.json: a", "before": "1", "after": "2"}
     ]
+
+
+def test_all_files_of_an_adapter_move_together() -> None:
+    def lock(text: bytes) -> ModelLock:
+        files = (
+            LockedFile(path="adapter_model.safetensors", size=SHARD, digest=Digest.of(b"w")),
+            LockedFile(path="README.md", size=len(text), digest=Digest.of(text)),
+        )
+        return ModelLock(fingerprint=Digest.of(b""), origin={}, files=files)
+
+    def moves(before: bytes, after: bytes) -> int:
+        return difference(lock(before), lock(after), lambda _file: None, one_layer=True).moves
+
+    assert moves(b"1234", b"12345") == SHARD + 5
+    assert moves(b"1", b"1") == 0
