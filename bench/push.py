@@ -1,6 +1,6 @@
 """Publishing weights to a registry on this machine, against its peers and against the floor.
 
-    python bench/push.py [--gb 6] [--folder PLACE] [--without-peers] [--docker PROGRAM]
+    python bench/push.py [--gb 6] [--shards 6] [--folder PLACE] [--without-peers] [--docker PROGRAM]
 
 The peers are `docker build` + `docker push` and `buildah bud` + `buildah push`; the floor is curl,
 which uploads the same files to the same registry, their digests known. Also: a push that is killed
@@ -68,10 +68,11 @@ def registry(root: Path) -> Iterator[str]:
 class Bench:
     """A project with a big model and a tiny one, which brings the runtime to the registry."""
 
-    def __init__(self, root: Path, gigabytes: int) -> None:
+    def __init__(self, root: Path, gigabytes: int, shards: int) -> None:
         self.root = root
         self.model = root / "model"
-        write_model(self.model, shards=gigabytes, shard_bytes=GB, sparse=False)
+        size = gigabytes * GB // shards
+        write_model(self.model, shards=shards, shard_bytes=size, sparse=False)
         write_model(root / "tiny", shards=1, shard_bytes=1000, sparse=False)
         warm(self.model)
         self.place = root / "project"
@@ -177,13 +178,14 @@ def resumed(bench: Bench, kill: signal.Signals) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gb", type=int, default=6)
+    parser.add_argument("--shards", type=int, help="files of the weights; without it one per GB")
     parser.add_argument("--folder", default="/var/tmp")
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--docker", default="docker")
     options = parser.parse_args()
     rows = [("what", "ours", "peer", "peer's", "ours / peer's")]
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        bench = Bench(Path(name), options.gb)
+        bench = Bench(Path(name), options.gb, options.shards or options.gb)
         bench.call("lock", "--model", "tiny")
         digests = {
             path.name: "sha256:" + hashlib.file_digest(path.open("rb"), "sha256").hexdigest()

@@ -161,8 +161,8 @@ class Settings(Strict):
     )
     allow_pickle: Flag | None = _says(
         "Bake weights that are pickles (`.bin`, `.pt`) where there are no safetensors. Reading a "
-        "pickle can run any code: each is scanned when it is locked, and the risk is printed. It "
-        "does not matter for a packaged model.",
+        "pickle can run any code: each is scanned when it is locked, and the risk is printed. "
+        "For models of the hub; a folder's pickles are always refused.",
         True,
         default=False,
     )
