@@ -79,6 +79,8 @@ class Bake:
         A remote store that told a wrong layer is found out when the bytes go by, or when an output
         refuses its size. What it told is then proven, and the right image is made and handed over.
         """
+        if save and plan.to_run:
+            self.project.check_saves()  # before gigabytes have moved
         image = self.finish(plan, save=save, output=output)
         if output is None:
             return image, None
@@ -194,6 +196,9 @@ def prepare(
     image_lock = resolver.flavour(files, may_lock=may_lock)
     check_options(catalogue, entry, image_lock)
     model_lock = resolver.model(entry, files, image_lock, may_lock=may_lock)
+    if shape != "image" and entry.adapters:
+        text = f"{entry.name}: its adapters are left out, they go with the serving image alone"
+        machine.listener(Noted(text=text))
     reference = f"{catalogue.repository}:{tag(shape, entry.name)}"
     placed = resolver.origins.placed(entry, model_lock)
     locked = Locked(

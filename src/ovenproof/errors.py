@@ -10,8 +10,27 @@ text tells a person. The form is always the same::
     hint: <one command or one edit>
 """
 
+import re
 from collections.abc import Iterable
 from typing import ClassVar
+
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What moves a terminal's cursor, colours it, turns the order of letters, or is no letter."""
+
+
+def visible(text: str) -> str:
+    """The same text for a terminal: signs that would act on it are spelt out.
+
+    Newlines and tabs stay. Files, names and answers of strangers are quoted in what we say.
+    """
+    return _UNSEEN.sub(lambda sign: ascii(sign[0])[1:-1], text)
+
+
+def _on_a_line(text: str) -> str:
+    """The same text where it may not begin a line, which would read as ours."""
+    return text.replace("\n", "\\n")
 
 
 class OvenproofError(Exception):
@@ -40,12 +59,12 @@ class OvenproofError(Exception):
         super().__init__(self.text())
 
     def text(self) -> str:
-        """The whole message, as it is shown to a person."""
+        """The whole message, as it is shown to a person, whose terminal it leaves alone."""
         head = f"error: {self.what}"
         if self.subject is not None:
-            head += f": `{self.subject}`"
+            head += f": `{_on_a_line(self.subject)}`"
         if self.where is not None:
-            head += f" ({self.where})"
+            head += f" ({_on_a_line(self.where)})"
         lines = [head]
         if self.excerpt is not None:
             lines.append(self.excerpt)
@@ -55,7 +74,7 @@ class OvenproofError(Exception):
             lines.append(f"  got      {self.got}")
         if self.hint is not None:
             lines.append(f"hint: {self.hint}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
     def __str__(self) -> str:
         return self.text()
@@ -125,15 +144,20 @@ class MissingTool(OvenproofError):
     exit_code = 10
 
 
+def each_once(faults: "Iterable[OvenproofError]") -> tuple[OvenproofError, ...]:
+    """All faults, one by one; what several threads have found in the same words is one of them."""
+    found = {}
+    for fault in faults:
+        for one in fault.faults if isinstance(fault, Several) else (fault,):
+            found.setdefault((type(one), one.text()), one)
+    return tuple(found.values())
+
+
 class Several(OvenproofError):
     """Independent faults, found in one go and shown together."""
 
     def __init__(self, faults: Iterable[OvenproofError]) -> None:
-        self.faults: tuple[OvenproofError, ...] = tuple(
-            one
-            for fault in faults
-            for one in (fault.faults if isinstance(fault, Several) else (fault,))
-        )
+        self.faults = each_once(faults)
         super().__init__(f"{len(self.faults)} faults")
 
     @property
@@ -150,7 +174,7 @@ class Several(OvenproofError):
 
 def raise_all(faults: Iterable[OvenproofError]) -> None:
     """Raise the faults, if any: one as itself, more of them together."""
-    found = tuple(faults)
+    found = each_once(faults)
     if len(found) == 1:
         raise found[0]
     if found:

@@ -137,7 +137,12 @@ class Oven:
         try:
             prepared = self.prepare(step)
             listener(Started(name=step.title, total=prepared.recipe.size))
-            made = measure(prepared, lambda size: listener(Advanced(name=step.title, size=size)))
+            made = measure(
+                prepared,
+                lambda size: listener(Advanced(name=step.title, size=size)),
+                what=f"the layer `{step.title}`",
+                hint=DISTANT_HINT if step.distant else None,
+            )
             listener(Finished(name=step.title))
         except OvenproofError as fault:
             return fault

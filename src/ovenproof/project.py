@@ -19,7 +19,7 @@ from ovenproof.core.flavour import Based, Flavour, Python
 from ovenproof.core.image_lock import ImageLock
 from ovenproof.core.lock import Proofs
 from ovenproof.core.model_lock import ModelLock, ModelsLock
-from ovenproof.errors import BadFile
+from ovenproof.errors import BadFile, NoAccess
 from ovenproof.store.disk import alone, sweep, write_file, writing_to
 
 CATALOGUE = "models.yaml"
@@ -180,6 +180,16 @@ class Project:
             self._read[path] = text, parse(text, name=name)
         found: Parsed = self._read[path][1]
         return found
+
+    def check_saves(self) -> None:
+        """Raise NoAccess where what is found out could not be written down."""
+        if self.saves and not os.access(self.root, os.W_OK):
+            raise NoAccess(
+                "what is found out could not be written into the lock, so nothing is begun",
+                subject=self.root / LOCK,
+                got="a folder that is read-only",
+                hint="make the folder writable; what is locked already needs only --locked",
+            )
 
     def _save(self, path: Path, text: str) -> None:
         if not self.saves:

@@ -57,20 +57,26 @@ class Resolver:
         self, entry: Entry, files: FlavourFiles, image_lock: ImageLock, *, may_lock: bool
     ) -> ModelLock:
         """An entry's lock if it is there and fits, else a new one."""
-        lock = self.project.models_lock().models.get(entry.name)
-        stale = lock is not None and not _is_current(lock, entry)
-        if lock is not None and not stale:
+        found = self.project.models_lock().models.get(entry.name)
+        if found is not None and found.is_of(entry):
+            lock = found
             _check(entry, lock.facts)
             source = self.origins.source(entry, lock)
             if isinstance(source, Folder):
                 source.check(lock, entry.name, self.machine.listener)
             return lock
         if not may_lock:
-            raise _not_locked("models.lock", entry.name, stale, "model")
+            return self.current(entry, found)
         if not self.project.saves:
             text = f"{entry.name} is not locked: its weights are read to plan it, nothing is saved"
             self.machine.listener(Noted(text=text))
         return self.lock_model(entry, files, image_lock)
+
+    def current(self, entry: Entry, lock: ModelLock | None) -> ModelLock:
+        """The entry's lock. Raises LockAgain where there is none, or models.yaml has changed."""
+        if lock is None or not lock.is_of(entry):
+            raise _not_locked("models.lock", entry.name, lock is not None, "model")
+        return lock
 
     def lock_model(
         self, entry: Entry, files: FlavourFiles, image_lock: ImageLock, *, upgrade: bool = False
@@ -79,6 +85,7 @@ class Resolver:
 
         The commit of a hub's model stays what it is, unless `upgrade` asks for the newest.
         """
+        self.project.check_saves()
         lock, proven = self.resolved(entry, upgrade=upgrade)
         placed = self.origins.placed(entry, lock)
         below = runtime(files.flavour, image_lock)
@@ -144,14 +151,6 @@ def _check(entry: Entry, facts: Mapping[str, Json]) -> None:
         dtype=entry.dtype,
         name=entry.name,
     )
-
-
-def _is_current(lock: ModelLock, entry: Entry) -> bool:
-    """Whether a lock is one of what the entry says today."""
-    if lock.fingerprint != fingerprint(entry.source_fingerprint()):
-        return False
-    wanted = {a.name: fingerprint(entry.adapter_fingerprint(a)) for a in entry.adapters}
-    return wanted == {name: adapter.fingerprint for name, adapter in lock.adapters.items()}
 
 
 def _total(steps: Sequence[Step], known: Mapping[Digest, Content]) -> int:

@@ -322,6 +322,52 @@ def test_a_repository_that_is_not_whole_or_lies_is_refused(
     assert given(hub, FIRST) < 2 << 20
 
 
+def test_a_changed_models_yaml_is_not_blamed_on_the_hub(project: Project, hub: FakeHub) -> None:
+    serve(hub, project)
+    assert project.run(*LOCK).code == 0
+    use(hub, project, ENTRY.replace(MODEL, "org/another"))
+    for words in ((*LOCK, "--check"), ("export-cache", "--all"), ("plan", "--all", "--locked")):
+        refused(project.run(*words), 4, "tiny")
+    (row,) = project.run("list", "--json").json()
+    assert (row["locked"], row["stale"]) == (False, True)
+    assert "out of date" in project.run("list").out
+
+
+def test_a_lock_whose_origin_somebody_has_edited_is_out_of_date(
+    project: Project, hub: FakeHub
+) -> None:
+    serve(hub, project)
+    assert project.run(*LOCK).code == 0
+    lock = project.root / "models.lock"
+    lock.write_text(lock.read_text().replace(f'"model": "{MODEL}"', '"model": "evil/model"'))
+    refused(project.run("plan", "--model", "tiny", "--locked"), 4, "out of date")
+
+
+def test_a_check_tells_that_the_locked_commit_is_gone_though_the_files_are_the_same(
+    project: Project, hub: FakeHub
+) -> None:
+    repository = serve(hub, project)
+    assert project.run(*LOCK).code == 0
+    repository.force_push("main", {**files(), "notes.xyz": b"nobody bakes this"})
+    done = project.run(*LOCK, "--check")
+    assert "nothing has changed but where it comes from" in done.out
+    refused(done, 4, "no longer has the commit")
+
+
+def test_where_the_proof_could_not_be_kept_no_weights_are_sent(
+    nobodys: Project, hub: FakeHub
+) -> None:
+    serve(hub, nobodys)
+    assert nobodys.run(*LOCK).code == 0
+    with FakeRegistry() as registry:
+        nobodys.root.chmod(0o555)
+        words = ("push", "--model", "tiny", "--to", f"{registry.address}/a/models")
+        done = nobodys.run(*words, powerless=True)
+        nobodys.root.chmod(0o755)
+        refused(done, 5, "could not be written into the lock", "--locked")
+        assert not any(registry.blobs.values())
+
+
 def test_what_the_entry_claims_is_held_against_the_checkpoint(
     project: Project, hub: FakeHub
 ) -> None:

@@ -2,11 +2,22 @@
 
 import copy
 import pickle
+from unicodedata import category
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ovenproof import errors
-from ovenproof.errors import BadFile, LockAgain, NoSpace, OvenproofError, Several, raise_all
+from ovenproof.errors import (
+    BadFile,
+    LockAgain,
+    NoSpace,
+    OvenproofError,
+    Several,
+    raise_all,
+    visible,
+)
 
 FULL = BadFile(
     "a port is out of range",
@@ -25,6 +36,23 @@ def kinds() -> list[type[OvenproofError]]:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, OvenproofError)
     ]
+
+
+def test_what_a_stranger_wrote_does_not_act_on_the_terminal() -> None:
+    fault = BadFile("x", subject="a\x1b[2Jb\nhint: c", where="\x9b1m", got="\u202efdp\r\ud800")
+    assert fault.text() == (
+        "error: x: `a\\x1b[2Jb\\nhint: c` (\\x9b1m)\n  got      \\u202efdp\\r\\ud800"
+    )
+    assert str(Several([fault, fault])) == f"{fault.text()}\n\n{fault.text()}"
+    assert fault.subject == "a\x1b[2Jb\nhint: c"
+
+
+@given(st.text())
+def test_what_is_visible_keeps_its_letters_lines_and_tabs(text: str) -> None:
+    shown = visible(text)
+    assert visible(shown) == shown
+    assert not any(category(sign) in ("Cc", "Cs") for sign in shown if sign not in "\n\t")
+    assert visible("größe\t日本\n😀") == "größe\t日本\n😀"
 
 
 def test_the_text_has_one_form() -> None:
@@ -94,3 +122,13 @@ def test_faults_of_faults_are_all_named_and_the_exit_code_stays_a_remedys() -> N
         raise_all([inner, FULL])
     assert [type(fault) for fault in caught.value.faults] == [NoSpace, LockAgain, BadFile]
     assert caught.value.worst == NoSpace.exit_code
+
+
+def test_what_several_threads_have_found_in_the_same_words_is_said_once() -> None:
+    twice = [NoSpace("no room", subject="here"), NoSpace("no room", subject="here")]
+    with pytest.raises(NoSpace) as alone:
+        raise_all(twice)
+    assert alone.value is twice[0]
+    with pytest.raises(Several) as caught:
+        raise_all([*twice, BadFile("no room", subject="here")])
+    assert [type(fault) for fault in caught.value.faults] == [NoSpace, BadFile]

@@ -71,7 +71,7 @@ def difference(
     old = {file.path: file for file in before.files}
     new = {file.path: file for file in after.files}
     changed = sorted(
-        path for path in old.keys() | new.keys() if _digest(old, path) != _digest(new, path)
+        path for path in old.keys() | new.keys() if _content(old, path) != _content(new, path)
     )
     values: list[Change] = []
     for path in changed:
@@ -165,8 +165,8 @@ def _shown(values: Mapping[str, Json], key: str) -> str | None:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _digest(files: Mapping[str, LockedFile], path: str) -> Digest | None:
-    return files[path].digest if path in files else None
+def _content(files: Mapping[str, LockedFile], path: str) -> tuple[Digest, int] | None:
+    return (files[path].digest, files[path].size) if path in files else None
 
 
 def _size(file: LockedFile | None) -> str | None:

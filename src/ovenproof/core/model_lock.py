@@ -4,14 +4,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from ovenproof.core.digest import Content, Digest, Json
-from ovenproof.core.entry import ADAPTER_NAME
+from ovenproof.core.entry import (
+    ADAPTER_NAME,
+    Entry,
+    HubModel,
+    LocalFolder,
+    OciModel,
+    PackagedModel,
+    Source,
+)
 from ovenproof.core.layer import check_path
 from ovenproof.core.lock import (
     Proofs,
     content_to_json,
+    fingerprint,
     open_lock,
     proofs_to_json,
     read_proofs,
@@ -73,6 +82,18 @@ class ModelLock:
     adapters: Mapping[str, "ModelLock"] = field(default_factory=dict)
     """The entry's adapters by name, each with a fingerprint of its own and none below it."""
 
+    def is_of(self, entry: Entry) -> bool:
+        """Whether it was made from what the entry says today."""
+        said = fingerprint(entry.source_fingerprint())
+        if self.fingerprint != said or not _is_from(self.origin, entry.source):
+            return False
+        adapters = {one.name: one for one in entry.adapters}
+        return adapters.keys() == self.adapters.keys() and all(
+            lock.fingerprint == fingerprint(entry.adapter_fingerprint(adapters[name]))
+            and _is_from(lock.origin, adapters[name].source)
+            for name, lock in self.adapters.items()
+        )
+
     def with_proofs(self, proofs: Proofs) -> "ModelLock":
         return replace(self, layers=MappingProxyType(dict(proofs)))
 
@@ -130,6 +151,23 @@ class ModelsLock:
         """Read a `models.lock`. Raises BadFile, with the key path of the fault."""
         top = open_lock(text, name)
         return cls({key: ModelLock.read(item) for key, item in top.entries("models")})
+
+
+def _is_from(origin: Mapping[str, Json], source: Source) -> bool:
+    """Whether files come from where they should: somebody may have written otherwise by hand."""
+    expected: dict[str, Json]
+    match source:
+        case HubModel(model=model):
+            expected = {"kind": "hub", "model": model}
+        case LocalFolder(path=path):
+            expected = {"kind": "folder", "folder": path}
+        case PackagedModel(package=package, version=version):
+            expected = {"kind": "package", "package": package, "version": version}
+        case OciModel(reference=reference):
+            expected = {"kind": "oci", "reference": reference}
+        case _:
+            assert_never(source)
+    return all(origin.get(key) == value for key, value in expected.items())
 
 
 def _read_adapters(top: Reader) -> Mapping[str, ModelLock]:

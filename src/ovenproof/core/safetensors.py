@@ -46,6 +46,7 @@ _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _LARGEST = 2**64
 """What a machine can count; a shape beyond it overflows in the library."""
+_DIGITS = len(str(_LARGEST))
 _FETCH = "fetch the file again; if it comes like this, whoever published it has to mend it"
 
 
@@ -131,6 +132,15 @@ def write(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+def is_countable(bits: int, shape: Iterable[int]) -> bool:
+    """Whether a machine can count so many bits of each element; beyond, nothing is multiplied."""
+    for number in shape:
+        bits *= number or 1
+        if bits >= _LARGEST:
+            return False
+    return True
+
+
 def to_text(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> bytes:
     """The JSON of a head: compact, the metadata first where there are any."""
     document: dict[str, object] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
@@ -180,7 +190,7 @@ def _tensor(key: str, said: object, name: str) -> Tensor:
         raise _misplaced(name, key, "a shape of whole numbers", ascii(shape))
     if not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise _misplaced(name, key, "data_offsets: where its bytes begin and end", ascii(offsets))
-    if bits * prod(number or 1 for number in shape) >= _LARGEST or offsets[1] >= _LARGEST:
+    if not is_countable(bits, shape) or offsets[1] >= _LARGEST:
         raise _misplaced(name, key, "sizes that a machine can count", ascii([*shape, *offsets]))
     start, stop = offsets
     if (stop - start) * 8 != bits * prod(shape):
@@ -209,6 +219,8 @@ def _counts(said: object) -> bool:
 def _count(text: str) -> int:
     if text.startswith("-"):
         return _refuse(text)
+    if len(text) > _DIGITS:
+        raise ValueError(f"a number that no machine can count: {text:.40}")
     return int(text)
 
 

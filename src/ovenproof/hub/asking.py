@@ -1,10 +1,14 @@
-"""One question for a range of a file: redirected by hand, because of who may see the token.
+"""Questions to a hub: redirected by hand, because of who may see the token.
 
-It goes to the endpoint's own origin and to nobody that the hub sends us on to. What is sent on is
-remembered for as long as it works: the hub counts questions, and the place behind it does not.
+It goes to the endpoint's own origin and to nobody that the hub sends us on to. Where a file is sent
+on to is remembered for as long as it works: the hub counts questions, and the place behind it does
+not.
 """
 
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import quote
@@ -13,13 +17,17 @@ import httpx2
 
 from ovenproof.hub.files import Located
 from ovenproof.hub.place import Place
-from ovenproof.hub.refusal import astray
+from ovenproof.hub.refusal import astray, offline
 
 _REDIRECTS = 5
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0, pool=None)
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _CONNECTIONS = httpx2.Limits(max_connections=None, max_keepalive_connections=32)
 _PORTS = {"http": 80, "https": 443}
+_PAGE = 16 << 20
+"""More bytes than a thousand files take in a listing, whatever they are called."""
+_PAGE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +69,41 @@ class Asking:
     def close(self) -> None:
         self._http.close()
 
-    def ask(self, at: Located, first: int, last: int | None) -> httpx2.Response:
+    def ask(self, at: Located, first: int, last: int) -> httpx2.Response:
         """The answer to a GET from byte `first` to `last`, its body still to come.
 
-        The caller closes it. Raises what httpx2 raises, and NoAccess where we are led astray.
+        The caller closes it. Raises what httpx2 raises, NoAccess where we are led astray, and
+        TryAgain where nobody is to be asked.
         """
         if known := self._places.get(at):
-            response = self._get(known, first, last)
+            response = self._get(at, known, (first, last))
             if response.status_code in (200, 206):
                 return response
             response.close()  # a signature ends after a while: the hub gives another
             self.forget(at)
-        return self._from_the_hub(at, first, last)
+        url = httpx2.URL(address(self.place, at))
+        response = self._get_there(at, url, (first, last), heard=lambda one: self._learn(at, one))
+        if response.status_code in (200, 206) and not self.is_own(response.request.url):
+            with self._lock:
+                self._places[at] = response.request.url
+        return response
+
+    def page(self, subject: str, url: httpx2.URL) -> httpx2.Response:
+        """The answer to a GET of some JSON, read to its end. Raises what `ask` raises.
+
+        ValueError for one that has no end, or a late one.
+        """
+        until = time.monotonic() + _PAGE_S
+        body = bytearray()
+        with closing(self._get_there(subject, url)) as response:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > _PAGE or time.monotonic() > until:
+                    raise ValueError(f"an answer without an end: {len(body)} bytes so far")
+        headers = {key: one for key, one in response.headers.items() if key not in _OF_THE_BODY}
+        return httpx2.Response(
+            response.status_code, headers=headers, content=bytes(body), request=response.request
+        )
 
     def forget(self, at: Located) -> None:
         """Ask the hub itself again, next time."""
@@ -86,9 +117,9 @@ class Asking:
     def access(self, chunked: Chunked) -> Access:
         """Ask the hub for a token. Raises what httpx2 raises, KeyError and ValueError."""
         url = httpx2.URL(chunked.refresh)
-        if not self._is_own(url):
+        if not self.is_own(url):
             raise ValueError("not an address of the hub itself")
-        response = self._get(url, 0, None)
+        response = self._get("the chunked storage", url)
         response.close()
         headers = response.raise_for_status().headers
         return Access(
@@ -101,26 +132,29 @@ class Asking:
         """Note where the file is in the chunked storage, if the hub itself says so."""
         digest = response.headers.get("X-Xet-Hash", "")
         refresh = response.links.get("xet-auth", {}).get("url", "")
-        if digest and refresh and self._is_own(response.request.url):
+        if digest and refresh and self.is_own(response.request.url):
             with self._lock:
                 self._chunked[at] = Chunked(hash=digest, refresh=refresh)
 
-    def _from_the_hub(self, at: Located, first: int, last: int | None) -> httpx2.Response:
-        url = httpx2.URL(address(self.place, at))
+    def _get_there(
+        self,
+        subject: object,
+        url: httpx2.URL,
+        span: tuple[int, int] | None = None,
+        heard: Callable[[httpx2.Response], None] = lambda _redirect: None,
+    ) -> httpx2.Response:
+        """The answer of whoever we are sent on to in the end; the redirects are `heard`."""
         for _redirect in range(_REDIRECTS + 1):
-            response = self._get(url, first, last)
+            response = self._get(subject, url, span)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTED or not location:
-                if response.status_code in (200, 206) and not self._is_own(url):
-                    with self._lock:
-                        self._places[at] = url
                 return response
             response.close()
-            self._learn(at, response)
-            url = self.follow(at, response.request.url, location)
-        raise astray(self.place, at, url, f"more than {_REDIRECTS} redirects")
+            heard(response)
+            url = self.follow(subject, response.request.url, location)
+        raise astray(self.place, subject, url, f"more than {_REDIRECTS} redirects")
 
-    def follow(self, at: Located, before: httpx2.URL, location: str) -> httpx2.URL:
+    def follow(self, at: object, before: httpx2.URL, location: str) -> httpx2.URL:
         """Where an answer sends us. Raises NoAccess where that is no place to go to."""
         try:
             url = before.join(location)
@@ -132,16 +166,21 @@ class Asking:
             raise astray(self.place, at, url, "plain http after https")
         return url
 
-    def _get(self, url: httpx2.URL, first: int, last: int | None) -> httpx2.Response:
+    def _get(
+        self, subject: object, url: httpx2.URL, span: tuple[int, int] | None = None
+    ) -> httpx2.Response:
+        if self.place.offline:
+            raise offline(subject)
         headers = {"Accept-Encoding": "identity"}
-        if first or last is not None:
-            headers["Range"] = f"bytes={first}-{'' if last is None else last}"
-        if self.place.token is not None and self._is_own(url):
+        if span is not None:
+            headers["Range"] = f"bytes={span[0]}-{span[1]}"
+        if self.place.token is not None and self.is_own(url):
             headers["Authorization"] = f"Bearer {self.place.token}"
         return self._http.send(self._http.build_request("GET", url, headers=headers), stream=True)
 
-    def _is_own(self, url: httpx2.URL) -> bool:
-        return _origin(url) == _origin(self._own)
+    def is_own(self, url: httpx2.URL) -> bool:
+        """Whether somebody there may see the token."""
+        return origin(url) == origin(self._own)
 
 
 def address(place: Place, at: Located) -> str:
@@ -151,5 +190,6 @@ def address(place: Place, at: Located) -> str:
     )
 
 
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    """Who answers at an address, as browsers see it."""
     return url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme)

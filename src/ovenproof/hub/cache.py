@@ -58,6 +58,25 @@ class HubCache:
             else:
                 self.doubted.add(named)
 
+    def likely(self, at: Located, content: Content) -> Path | None:
+        """A file that has the content as far as is known without reading it."""
+        return next(
+            (
+                place
+                for place in self.candidates(at, content)
+                if not self._is_another(place, content)
+            ),
+            None,
+        )
+
+    def _is_another(self, place: Path, content: Content) -> bool:
+        """Whether it was hashed before, and is not what its name promises."""
+        try:
+            known = self._seen.recall(place, _PURPOSE, place.stat())
+        except OSError:
+            return True
+        return known not in (None, content)
+
     def _is(self, place: Path, content: Content) -> bool:
         try:
             found = self._hash(place)

@@ -1,7 +1,7 @@
 """Hub caches for machines that share one: written from the store, and taken into it.
 
-On one file system nothing is copied: a clone of the file where the file system can make one, else
-a hard link, else the bytes go over once.
+On one file system nothing of ours is copied: a clone of the file where the file system can make
+one, else a hard link. What others own or may write to goes over, byte by byte.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from stat import S_ISREG
+from stat import S_ISREG, S_IWGRP, S_IWOTH
 from typing import BinaryIO, TypeAlias
 
 from ovenproof.core.digest import Content, Digest
@@ -116,7 +116,11 @@ def _write(blob: Path, content: Content, opener: Opener, path: str) -> None:
 
 
 def _share(stream: BinaryIO, target: Path) -> bool:
-    """A clone of an open file, or a hard link to it; False where there can be neither."""
+    """A clone of an open file, or a hard link to it; False where there can be neither.
+
+    Linked is what is ours alone to write: the store makes it read-only, and others could go on
+    writing into theirs.
+    """
     target.unlink(missing_ok=True)
     try:
         with target.open("xb") as clone:
@@ -124,6 +128,8 @@ def _share(stream: BinaryIO, target: Path) -> bool:
         return True
     except OSError:
         target.unlink(missing_ok=True)
+    if not _is_ours(os.fstat(stream.fileno())):
+        return False
     here = os.open(target.parent, os.O_RDONLY)
     try:
         # By the descriptor: what lies at its path by now may be something else. Python follows the
@@ -135,6 +141,10 @@ def _share(stream: BinaryIO, target: Path) -> bool:
     finally:
         os.close(here)
     return True
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (S_IWGRP | S_IWOTH)
 
 
 def _is_whole_file(stream: BinaryIO, content: Content) -> bool:

@@ -17,10 +17,10 @@ from ovenproof.errors import (
     raise_all,
 )
 from ovenproof.events import Advanced, Finished, Listener, Started, silent
-from ovenproof.hub.crew import Crew
 from ovenproof.hub.faults import cut_off, grouped, wrong
 from ovenproof.hub.hub import Hub, Located
 from ovenproof.hub.xet import Xet
+from ovenproof.net.crew import Crew
 from ovenproof.store.partial import Block, Partial, Partials
 from ovenproof.store.store import Store
 

@@ -1,6 +1,6 @@
 """What a hub says of a repository, as values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ovenproof.core.digest import Digest
 
@@ -15,8 +15,6 @@ class HubFile:
     """git's name of what git keeps: of the file, or of the pointer to a big one."""
     sha256: Digest | None
     """Of big files (LFS) alone."""
-    xet: str | None = None
-    """The hash of the file in the hub's chunked storage, where it lies there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +37,8 @@ class Located:
     model: str
     commit: str
     path: str
+    locked: bool = field(default=True, compare=False)
+    """Whether a lock promises that it is there; False while it is locked for the first time."""
 
     def __str__(self) -> str:
         return f"{self.model}/{self.path}"

@@ -45,17 +45,16 @@ class Hub:
         """
         from ovenproof.hub.looking import look  # noqa: PLC0415  the hub's client is slow to import
 
-        return look(self.place, model, revision, self._waits_s)
+        return look(self._asking, model, revision, self._waits_s)
 
-    def open(self, at: Located, offset: int = 0, size: int | None = None) -> HubStream:
-        """The file's bytes from an offset on, at most `size` of them. They are not verified.
+    def open(self, at: Located, offset: int, size: int) -> HubStream:
+        """So many bytes of the file, from an offset on. They are not verified.
 
         Nobody is asked before the first is read. Reading raises TryAgain where nobody answers,
         NoAccess where the hub says no, LockAgain where it no longer has the file at this commit,
         and WrongBytes where the file ends too early.
         """
-        end = None if size is None else offset + size
-        return HubStream(self._asking, at, (offset, end), self._waits_s)
+        return HubStream(self._asking, at, (offset, offset + size), self._waits_s)
 
     def xet(self, at: Located) -> Chunked | None:
         """Where a file that was opened and read from is in the hub's chunked storage, if it is."""

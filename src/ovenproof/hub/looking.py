@@ -1,7 +1,9 @@
-"""What a repository of the hub has at a revision, asked by the hub's own client.
+"""What a repository of the hub has at a revision.
 
-Not by its `resolve_revision`: that writes into the hub's cache, and where nobody answers gives what
-lies there. A lock is made from what the hub says now.
+Its commit and its card are asked for by the hub's own client. Not by its `resolve_revision`, which
+writes into the hub's cache, and where nobody answers gives what lies there: a lock is made from
+what the hub says now. Nor is the client's listing used: it shows the token to whoever is named as
+the next page, and waits as long as it is told to.
 """
 
 import logging
@@ -9,51 +11,68 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from threading import Lock
 from typing import TypeVar
 
 import httpx2
 import huggingface_hub
-from huggingface_hub import HfApi, ModelInfo, RepoFile, constants, errors
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub import HfApi, ModelInfo, constants, errors
+from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status
 from huggingface_hub.utils.logging import set_verbosity
 
-from ovenproof.core.digest import Digest
 from ovenproof.errors import BadFile, NoAccess, OvenproofError, TryAgain
-from ovenproof.hub.files import HubFile, Snapshot
+from ovenproof.hub.asking import Asking, origin
+from ovenproof.hub.files import Snapshot
+from ovenproof.hub.listing import Page, list_files
 from ovenproof.hub.place import Place
-from ovenproof.hub.refusal import cleaned, gated, hidden, login, patience, unreachable
+from ovenproof.hub.refusal import cleaned, gated, hidden, login, offline, patience, unreachable
 from ovenproof.net.waiting import absent_waits, pause_s, retry_after_s
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0).as_dict()
 _ONCE = Lock()
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAY_SEE: ContextVar[httpx2.URL | None] = ContextVar("_MAY_SEE", default=None)
+"""The hub that is being asked: nobody else is shown its token. The client is one for all."""
 
 Found = TypeVar("Found")
 
 
-def look(place: Place, model: str, revision: str | None, waits_s: Sequence[float]) -> Snapshot:
+def look(asking: Asking, model: str, revision: str | None, waits_s: Sequence[float]) -> Snapshot:
     """The repository at the commit that the revision names now. See `Hub.look`."""
+    place = asking.place
+    if place.offline:
+        raise offline(model)
     with _ONCE:
         _prepare()
+    _MAY_SEE.set(httpx2.URL(place.endpoint))
     api = HfApi(
         endpoint=place.endpoint,
         token=place.token or False,  # False: none, and not one that it finds by itself
         library_name="ovenproof",
     )
+
+    def page(url: httpx2.URL) -> Page:
+        def ask() -> httpx2.Response:
+            response = asking.page(model, url)
+            hf_raise_for_status(response)
+            return response
+
+        response = _patiently(ask, waits_s)
+        return Page(entries=response.json(), next=response.links.get("next", {}).get("url"))
+
     with _told(place, model, revision):
         info = _patiently(lambda: api.model_info(model, revision=revision), waits_s)
         commit = info.sha or ""
         if not _COMMIT.fullmatch(commit):
             raise ValueError(f"`{commit}` as the name of a commit")
-        tree = api.list_repo_tree(model, recursive=True, revision=commit)
-        files = tuple(_file(entry) for entry in tree if isinstance(entry, RepoFile))
+        files = list_files(place, model, commit, page)
     return Snapshot(
         model=model,
         commit=commit,
-        files=tuple(sorted(files, key=lambda file: file.path)),
+        files=files,
         gated=bool(info.gated),
         license=_license(info),
     )
@@ -67,19 +86,26 @@ def _prepare() -> None:
 
     def client() -> httpx2.Client:
         made = default_client_factory()
-        made.event_hooks["request"].append(_in_time)
+        made.event_hooks["request"] += [_in_time, _to_the_hub_alone]
         return made
 
     huggingface_hub.set_client_factory(client)
 
 
 def _in_time(request: httpx2.Request) -> None:
-    """Listings are asked for without any timeout."""
+    """The client asks without any timeout."""
     request.extensions["timeout"] = _TIMEOUT
 
 
+def _to_the_hub_alone(request: httpx2.Request) -> None:
+    """Whoever the hub sends the client on to is not shown the token."""
+    hub = _MAY_SEE.get()
+    if hub is None or origin(request.url) != origin(hub):
+        request.headers.pop("Authorization", None)
+
+
 def _patiently(ask: Callable[[], Found], waits_s: Sequence[float]) -> Found:
-    """Ask again while there may be an answer; the listing does so by itself."""
+    """Ask again while there may be an answer."""
     attempt = 0
     while True:
         try:
@@ -97,16 +123,6 @@ def _patiently(ask: Callable[[], Found], waits_s: Sequence[float]) -> Found:
             raise again
         time.sleep(pause)
         attempt += 1
-
-
-def _file(entry: RepoFile) -> HubFile:
-    return HubFile(
-        path=entry.path,
-        size=entry.size,
-        blob_id=entry.blob_id,
-        sha256=Digest(entry.lfs.sha256) if entry.lfs else None,
-        xet=entry.xet_hash,
-    )
 
 
 def _license(info: ModelInfo) -> str | None:
@@ -136,12 +152,7 @@ def _told(place: Place, model: str, revision: str | None) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         raise _refused(place, model, error) from error
     except errors.OfflineModeIsEnabled as error:
-        raise TryAgain(
-            "the hub is not asked: its client is told to stay offline",
-            subject=model,
-            got="HF_HUB_OFFLINE, or TRANSFORMERS_OFFLINE",
-            hint="unset it, and run the same command again",
-        ) from error
+        raise offline(model) from error
     except (httpx2.HTTPError, RuntimeError) as error:
         # The latter where another thread lost its connection: the client shares them, and closes.
         raise unreachable(place, model, error) from error

@@ -29,6 +29,8 @@ class Place:
     """Where the token was found, for a person."""
     xet: bool = True
     """Whether its chunked storage may be used, where it has one."""
+    offline: bool = False
+    """Whether it is not to be asked at all."""
 
     @property
     def shown(self) -> str:
@@ -51,11 +53,14 @@ def find_place(environment: Mapping[str, str], home: Path) -> Place:
         )
     implicit = environment.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() not in _TRUE
     token, origin = _token(environment, home) if implicit else (None, None)
+    # The client looks at the second where the first is empty, not where it says no.
+    offline = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
     return Place(
         endpoint=endpoint,
         token=token,
         origin=origin,
         xet=environment.get("HF_HUB_DISABLE_XET", "").upper() not in _TRUE,
+        offline=offline.upper() in _TRUE,
     )
 
 

@@ -90,6 +90,15 @@ def refused(place: Place, at: Located, response: httpx2.Response) -> OvenproofEr
             got=got + _anonymous(place),
             hint=login(place),
         )
+    if status in (404, 410) and not at.locked:
+        return TryAgain(
+            "the hub does not have a file that it lists",
+            subject=at,
+            where=url,
+            expected=f"commit {at.commit}",
+            got=got,
+            hint="try again later, or set HF_ENDPOINT to another mirror",
+        )
     if status in (404, 410):
         return LockAgain(
             "the hub no longer has what is locked",
@@ -129,14 +138,24 @@ def unreachable(place: Place, subject: object, error: object, url: object = "") 
     )
 
 
-def astray(place: Place, at: Located, url: httpx2.URL | str, got: str) -> NoAccess:
+def astray(place: Place, subject: object, url: httpx2.URL | str, got: str) -> NoAccess:
     """The hub sends us where we do not go."""
     return NoAccess(
         "the hub sends us on to a place that we do not go to",
-        subject=at,
+        subject=subject,
         where=where(url),
         got=got,
         hint=f"see what answers under {place.shown}; HF_ENDPOINT names another hub",
+    )
+
+
+def offline(subject: object) -> TryAgain:
+    """Whoever calls wants that nobody is asked."""
+    return TryAgain(
+        "the hub is not asked: its client is told to stay offline",
+        subject=subject,
+        got="HF_HUB_OFFLINE, or TRANSFORMERS_OFFLINE",
+        hint="unset it, and run the same command again",
     )
 
 

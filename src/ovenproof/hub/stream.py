@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 _SPAN = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _BUFFER = 1 << 16
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PROGRESS = 1 << 20
+"""Who gives less than this again and again before the connection ends is given up after a while."""
+_CRUMBS = 16
+"""So often."""
 
 
 class HubStream(io.BufferedReader):
     """The bytes from an offset on. `read` gives all that was asked for, unless they end."""
 
     def __init__(
-        self, asking: Asking, at: Located, span: tuple[int, int | None], waits_s: Sequence[float]
+        self, asking: Asking, at: Located, span: tuple[int, int], waits_s: Sequence[float]
     ) -> None:
         self._raw = _Raw(Reading(asking, at, span, waits_s))
         super().__init__(self._raw, _BUFFER)
@@ -75,7 +79,7 @@ class Reading:
     """A range on its way to us."""
 
     def __init__(
-        self, asking: Asking, at: Located, span: tuple[int, int | None], waits_s: Sequence[float]
+        self, asking: Asking, at: Located, span: tuple[int, int], waits_s: Sequence[float]
     ) -> None:
         self.ranged = True
         self._asking = asking
@@ -86,8 +90,9 @@ class Reading:
 
     def chunks(self) -> Generator[bytes]:
         """The bytes; a broken connection goes on where it stopped. Raises what tells why not."""
-        attempt = 0
-        while self._end is None or self._next < self._end:
+        attempt = crumbs = 0
+        mark = self._next
+        while self._next < self._end:
             before = self._next
             try:
                 yield from self._once()
@@ -103,38 +108,44 @@ class Reading:
                 told_s = 0.0
             if self._next == self._end:
                 return
+            if self._next - mark >= _PROGRESS:
+                mark, crumbs = self._next, 0
+            crumbs += 1
+            if crumbs > _CRUMBS:
+                raise fault
             attempt = 0 if self._next > before else attempt
             self._wait(attempt, fault, told_s)
             attempt += 1
 
     def _once(self) -> Iterator[bytes]:
-        last = None if self._end is None else self._end - 1
-        response = self._asking.ask(self._at, self._next, last)
+        response = self._asking.ask(self._at, self._next, self._end - 1)
         self._met = True
         with closing(response):
             skip = self._expect(response)
-            for came in response.iter_raw():
-                most = None if self._end is None else skip + self._end - self._next
-                chunk = came[skip:most]
+            exact = response.headers.get("Content-Length", "") == str(self._end - self._next + skip)
+            chunks = response.iter_raw()
+            for came in chunks:
+                chunk = came[skip : skip + self._end - self._next]
                 skip = max(skip - len(came), 0)
+                self._next += len(chunk)
+                if self._next == self._end and exact:
+                    next(chunks, None)  # there is nothing more, so the connection stays
                 if chunk:
-                    self._next += len(chunk)
                     yield chunk
-                if self._next == self._end and not self.ranged:
-                    return  # the rest of the whole is not for us
+                if self._next == self._end:
+                    return  # what may come yet is not for us, and may have no end
 
     def _expect(self, response: httpx2.Response) -> int:
         """How many bytes of the answer come before ours. What is no answer raises."""
         status = response.status_code
-        asked = bool(self._next) or self._end is not None
-        if status == 206 and asked:
+        if status == 206:
             told = _SPAN.fullmatch(response.headers.get("Content-Range", ""))
             if told is None or int(told[1]) != self._next:
                 raise _Later(self._wrong(response, "another range than was asked for"))
             self._ends(response, told[3])
             return 0
         if status == 200:
-            self.ranged = not asked
+            self.ranged = False
             self._ends(response, response.headers.get("Content-Length", ""))
             return self._next
         if status == 416:
@@ -145,13 +156,8 @@ class Reading:
         raise fault
 
     def _ends(self, response: httpx2.Response, size: str) -> None:
-        """Who asks to the end learns here where that is; what is too short is refused."""
-        if not size.isdecimal():
-            if self._end is None:
-                raise self._wrong(response, "an answer that does not say how long it is")
-        elif self._end is None:
-            self._end = int(size)
-        elif int(size) < self._end:
+        """Refuse what is too short, where its size is said."""
+        if size.isdecimal() and int(size) < self._end:
             raise self._wrong(response, f"a file of {size} bytes")
 
     def _wait(self, attempt: int, fault: OvenproofError, told_s: float) -> None:
@@ -171,7 +177,7 @@ class Reading:
             "the hub gives other bytes than it was asked for",
             subject=self._at,
             where=where(response.url),
-            expected=f"bytes {self._next} to {'the end' if self._end is None else self._end}",
+            expected=f"bytes {self._next} to {self._end}",
             got=got,
             hint="try again; if it stays, something between here and the hub is broken: set "
             "HF_ENDPOINT to another one",

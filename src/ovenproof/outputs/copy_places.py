@@ -7,11 +7,12 @@ from ovenproof.core.digest import Content, Digest
 from ovenproof.core.manifest import Manifest
 from ovenproof.errors import BadCall, OvenproofError
 from ovenproof.events import Advanced, Finished, Listener, Started
+from ovenproof.net.crew import each
 from ovenproof.outputs.copy import Graph
 from ovenproof.outputs.layout_folder import LayoutFolder, entry
 from ovenproof.outputs.place import elsewhere, writing
 from ovenproof.registry.client import Blob
-from ovenproof.registry.send import Sender, Sent, each, tell_there
+from ovenproof.registry.send import Sender, Sent, tell_there
 from ovenproof.registry.tags import Guard, Was, look, move_tag
 
 _HINT = "free space, or choose another layout:DIR"

@@ -3,16 +3,15 @@
 What has no digest yet cannot be asked for: it is sent, and its digest is known when it is there.
 """
 
-import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ovenproof.core.digest import Content, Json
-from ovenproof.errors import OvenproofError, raise_all
+from ovenproof.errors import OvenproofError
 from ovenproof.events import Advanced, Expected, Finished, Listener, Noted, Started
+from ovenproof.net.crew import each
 from ovenproof.registry.blob import Blob, Stream, Uploaded
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.sessions import Sessions, named
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
 
 ASKED_AT_ONCE = 8
 """Questions only wait for the network."""
-GRACE_S = 10.0
-"""How long an interrupted run waits for its threads, which let uploads end so that they can go on
-later; a registry that is stuck does not hold it longer."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,44 +202,3 @@ def tell_there(count: int, of: int, listener: Listener) -> None:
     """Say once how much of an image need not move."""
     if count:
         listener(Noted(text=f"{count} of {of} blobs are there already"))
-
-
-def each(work: Callable[[Item], None], items: Iterable[Item], jobs: int) -> None:
-    """Do the work for each item, in some threads. Raises all faults, once what runs has ended.
-
-    After a fault nothing new is begun. An interruption does not wait for a thread that hangs.
-    """
-    pending = list(enumerate(items))
-    pending.reverse()
-    faults: dict[int, BaseException] = {}
-    interrupted = threading.Event()
-
-    def run() -> None:
-        while not faults and not interrupted.is_set():
-            try:
-                number, item = pending.pop()
-            except IndexError:
-                return
-            try:
-                work(item)
-            except BaseException as fault:
-                faults[number] = fault
-
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(jobs, len(pending)))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except BaseException:
-        interrupted.set()
-        deadline = time.monotonic() + GRACE_S
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-        raise
-    found = [faults[number] for number in sorted(faults)]
-    for fault in found:
-        if not isinstance(fault, OvenproofError):
-            raise fault
-    raise_all(fault for fault in found if isinstance(fault, OvenproofError))

@@ -6,8 +6,7 @@ the file must end, so that a truncated shard is found before anything is built f
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Collection, Mapping
 from typing import BinaryIO
 
 from ovenproof.core import safetensors
@@ -15,29 +14,27 @@ from ovenproof.core.digest import Json
 from ovenproof.core.quantization import METHODS, refuses_dtype
 from ovenproof.core.safetensors import Head
 from ovenproof.errors import BadFile, OvenproofError, raise_all
+from ovenproof.sources.context_length import context_length
 
-_LENGTHS = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "model_max_length",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-)
-"""What configs call the longest context. Where there are several, vLLM takes the shortest."""
-_SCALED_ALREADY = ("su", "longrope", "llama3")
-"""Ways to stretch a rope after which the config's length is the stretched one."""
+QUANTIZED = "hf_quant_config.json"
+"""Where ModelOpt, before it wrote into config.json, said how it had quantized."""
+_MODELOPT = (("NVFP4", "modelopt_fp4"), ("MXFP8", "modelopt_mxfp8"), ("FP8", "modelopt"))
+"""What is in ModelOpt's name of an algorithm, and the method's name; the first that fits."""
+_LONGEST_WORD = 200
+_MOST_WORDS = 32
 
 
 def facts(
-    config: bytes, weights: Mapping[str, int], *, read_start: Callable[[str], BinaryIO]
+    config: bytes,
+    weights: Mapping[str, int],
+    *,
+    read_start: Callable[[str], BinaryIO],
+    beside: bytes | None = None,
 ) -> dict[str, Json]:
     """Architecture, parameters, dtype, quantization, context length.
 
-    `weights` maps each safetensors file to its size. Raises BadFile or WrongBytes, all faults at
-    once.
+    `weights` maps each safetensors file to its size; `beside` are the bytes of `QUANTIZED`. Raises
+    BadFile or WrongBytes, all faults at once.
     """
     words = _config(config, "config.json")
     heads: list[Head] = []
@@ -49,12 +46,21 @@ def facts(
         except OvenproofError as fault:
             faults.append(fault)
     raise_all(faults)
-    return _described(words, heads)
+    return _described(words, heads, beside)
 
 
-def describe(config: bytes, name: str, heads: Collection[Head]) -> dict[str, Json]:
+def describe(
+    config: bytes, name: str, heads: Collection[Head], *, beside: bytes | None = None
+) -> dict[str, Json]:
     """The same, from heads that are at hand. `name` is config.json, or Mistral's params.json."""
-    return _described(_config(config, name), heads)
+    return _described(_config(config, name), heads, beside)
+
+
+def word(said: object) -> str | None:
+    """What a stranger calls a thing, if a person can read it: short, and signs that are seen."""
+    if isinstance(said, str) and said.isprintable() and 0 < len(said) <= _LONGEST_WORD:
+        return said
+    return None
 
 
 def read_head(stream: BinaryIO, name: str, size: int) -> Head:
@@ -83,7 +89,7 @@ def check_claims(
                 subject=name,
                 expected=f"{said or 'none'} (config.json of the weights)",
                 got=f"{quantization or 'none'} (models.yaml)",
-                hint=f"write `quantization: {said}`" if said else "leave `quantization` out",
+                hint=_way_out(said),
             )
         )
     longest = found.get("context length")
@@ -110,6 +116,17 @@ def check_claims(
     raise_all(faults)
 
 
+def _way_out(said: object) -> str:
+    """What to write for a checkpoint that says this."""
+    if said is None:
+        return "leave `quantization` out"
+    serving = [name for name, one in METHODS.items() if said in one.checkpoint]
+    method = said if said in serving else next(iter(serving), None)
+    if method is None:
+        return f"use other weights; those that can be served are quantized as {', '.join(METHODS)}"
+    return f"write `quantization: {method}`"
+
+
 def _agree(quantization: str | None, said: object) -> bool:
     """Whether a checkpoint that says this can be served as that (awq_marlin serves awq)."""
     if quantization is None:
@@ -127,7 +144,10 @@ def _config(data: bytes, name: str) -> dict[str, Json]:
     return found
 
 
-def _described(words: Mapping[str, Json], heads: Collection[Head]) -> dict[str, Json]:
+def _described(
+    words: Mapping[str, Json], heads: Collection[Head], beside: bytes | None
+) -> dict[str, Json]:
+    """The facts. What is not of the kind that it should be is left out, as if it were not said."""
     counted: Counter[str] = Counter()
     for head in heads:
         for tensor in head.tensors:
@@ -135,60 +155,55 @@ def _described(words: Mapping[str, Json], heads: Collection[Head]) -> dict[str, 
     text = words.get("text_config")
     inner = text if isinstance(text, dict) else words
     found: dict[str, Json] = {
-        "architectures": words.get("architectures"),
+        "architectures": _words(words.get("architectures")),
         "parameters": counted.total() if heads else None,
         "tensor dtypes": {name: counted[name] for name in sorted(counted)} if heads else None,
-        "dtype": words.get("dtype") or words.get("torch_dtype") or inner.get("dtype"),
-        "quantization": _quantization(words) or _quantization(inner),
-        "context length": _context_length(words, inner),
+        "dtype": word(words.get("dtype"))
+        or word(words.get("torch_dtype"))
+        or word(inner.get("dtype")),
+        "quantization": _quantization(words) or _quantization(inner) or _quantized_before(beside),
+        "context length": context_length(words, inner),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _quantization(words: Mapping[str, Json]) -> Json:
-    """The method's name. In Mistral's format it stands under `quantization`, if at all."""
+def _quantization(words: Mapping[str, Json]) -> str | None:
+    """The method's name. In Mistral's format it stands under `quantization`, if at all.
+
+    Raises BadFile for a name that is none: left out, it would make a plain checkpoint of it.
+    """
     said = words.get("quantization_config") or words.get("quantization")
     if not isinstance(said, dict):
         return None
     if said.get("qformat_weight") == "fp8_e4m3":
         return "fp8"
-    return said.get("quant_method")
+    named = said.get("quant_method")
+    if named is not None and word(named) is None:
+        raise BadFile(
+            "the checkpoint's method of quantization has no name that can be read",
+            subject="quant_method",
+            where="config.json of the weights",
+            expected=f"a short text, such as {next(iter(METHODS))}",
+            got=ascii(named)[:_LONGEST_WORD],
+            hint="use other weights: this config is not one that vLLM can read",
+        )
+    return word(named)
 
 
-def _context_length(words: Mapping[str, Json], inner: Mapping[str, Json]) -> int | None:
-    """The longest context, as vLLM counts it: what the rope is stretched to counts."""
-    lengths = [inner.get(key) for key in _LENGTHS]
-    found = [length for length in lengths if type(length) is int and length > 0]
-    if not found:
+def _quantized_before(beside: bytes | None) -> str | None:
+    """The method, where ModelOpt named its algorithm in a file of its own."""
+    said = _config(beside, QUANTIZED).get("quantization") if beside is not None else None
+    algorithm = word(said.get("quant_algo")) if isinstance(said, dict) else None
+    named = (method for part, method in _MODELOPT if part in (algorithm or "").upper())
+    return next(named, None)
+
+
+def _words(said: Json) -> list[Json] | None:
+    """A short list of names that a person can read, or none at all."""
+    if not isinstance(said, list) or len(said) > _MOST_WORDS:
         return None
-    longest = min(found)
-    if str(words.get("model_type")).startswith("gemma3"):
-        return longest  # whose length is the stretched one, whatever its rope is called
-    for rope in _ropes(inner.get("rope_scaling") or inner.get("rope_parameters")):
-        kind = rope.get("rope_type", rope.get("type"))
-        factor = _factor(rope.get("factor"))
-        if kind in _SCALED_ALREADY or factor is None:
-            continue
-        before = rope.get("original_max_position_embeddings") if kind == "yarn" else None
-        return int((before if type(before) is int else longest) * factor)
-    return longest
-
-
-def _ropes(said: Json) -> Iterator[Mapping[str, Json]]:
-    """The rope's settings: one for all layers, or one for each kind of layer."""
-    if not isinstance(said, dict):
-        return
-    yield said
-    yield from (value for _, value in sorted(said.items()) if isinstance(value, dict))
-
-
-def _factor(said: Json) -> Decimal | None:
-    """A number that was written as JSON has it; a float came as its text."""
-    try:
-        factor = Decimal(str(said))
-    except InvalidOperation:
-        return None
-    return factor if factor.is_finite() and 0 < factor < 1_000_000 else None
+    found: list[Json] = [one for one in said if word(one) is not None]
+    return found if len(found) == len(said) else None
 
 
 def _texts(said: Json) -> list[str]:

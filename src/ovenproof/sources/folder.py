@@ -25,8 +25,9 @@ from ovenproof.errors import (
     raise_all,
 )
 from ovenproof.events import Advanced, Finished, Listener, Started
-from ovenproof.sources.checkpoint import facts
+from ovenproof.sources.checkpoint import QUANTIZED, facts
 from ovenproof.sources.interface import Resolved
+from ovenproof.sources.remote_code import check_beside
 from ovenproof.sources.selection import Selection, select
 from ovenproof.store.seen import Seen, state
 from ovenproof.store.shelf import Openers, Prepared, Shelf, open_local
@@ -54,6 +55,9 @@ class Folder:
         )
         for path in chosen.paths:
             _check_name(path)
+        if self.remote_code:
+            hint = "copy it into the folder from where the model comes from"
+            check_beside(chosen.texts, self._read, self.said, hint=hint)
         sizes = {path: _status(self.root / path).st_size for path in chosen.paths}
         found = self._facts(chosen, sizes)
         # More of them would have to share layers, so each is pinned by its own digest instead.
@@ -158,6 +162,7 @@ class Folder:
             self._read("config.json"),
             {name: sizes[name] for name in chosen.weights},
             read_start=self._start,
+            beside=self._read(QUANTIZED) if QUANTIZED in chosen.texts else None,
         )
 
     def _read(self, name: str) -> bytes:

@@ -13,12 +13,24 @@ _TEXT = re.compile(
 )
 _OTHER_FORMATS = re.compile(r"(pytorch_model|tf_model|flax_model|rust_model|consolidated)\b.*")
 MISTRAL = re.compile(r"consolidated.*\.safetensors")
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
+"""How files end that are pickles, or may hold some, as numpy's may."""
 _FROM_TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*)\.(bin|pt|pth)")
 """Pickles that nobody serves; vLLM leaves them out too."""
 INDEX = "model.safetensors.index.json"
 MISTRAL_INDEX = "consolidated.safetensors.index.json"
 _PICKLE_INDEX = "pytorch_model.bin.index.json"
+
+
+def is_pickle(path: str) -> bool:
+    """Whether a file is called as pickles are, in large letters or small ones."""
+    return path.lower().endswith(PICKLES)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file of this name goes with the weights. A licence is no code, whatever it says."""
+    runs = is_pickle(name) or name.lower().endswith(".py")
+    return _TEXT.fullmatch(name) is not None and not runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,7 @@ class Weights:
 
     def texts(self, top: Iterable[str]) -> list[str]:
         """The texts that go with the format. The index is named apart from them."""
-        texts = [name for name in top if _TEXT.fullmatch(name) or name == self.index]
+        texts = [name for name in top if _is_text(name) or name == self.index]
         if self.mistral:
             return texts
         return [
@@ -128,9 +140,7 @@ class Choice:
 
 
 def _no_weights(top: list[str], where: object) -> BadFile:
-    pickles = [
-        name for name in top if name.endswith(PICKLES) and not _FROM_TRAINING.fullmatch(name)
-    ]
+    pickles = [name for name in top if is_pickle(name) and not _FROM_TRAINING.fullmatch(name)]
     if pickles:
         return BadFile(
             "the weights are pickles, which can run code when they are loaded",

@@ -1,5 +1,6 @@
 """Weights from the hub: a commit, and files that stay there until somebody needs their bytes."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,8 @@ from ovenproof.store.store import Store
 if TYPE_CHECKING:
     from ovenproof.hub.hub import Hub
 
+_COMMIT = re.compile(r"[0-9a-fA-F]{40}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSource:
@@ -49,6 +52,8 @@ class HubSource:
     """Larger ones are cut. None: there is no limit."""
     locked: ModelLock | None = None
     """What is locked already: its commit is kept, if it is one of this model and revision."""
+    before: ModelLock | None = None
+    """What was locked when nothing of it has to be kept: what it knows is not found out again."""
 
     @property
     def homes(self) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ class HubSource:
         snapshot = self._look(kept)
         files = HubFiles(
             snapshot=snapshot,
-            reach=self._reach(snapshot.commit),
+            reach=self._reach(snapshot.commit, locked=kept is not None),
             jobs=self.jobs,
             listener=listener,
         )
@@ -143,6 +148,7 @@ class HubSource:
             heads=looked.heads,
             most=self.largest_file,
             model_path=self.model_path,
+            before=self.locked or self.before,
         ).cut()
 
     def _origin(self, snapshot: Snapshot, cuts: Cuts) -> dict[str, Json]:
@@ -172,7 +178,10 @@ class HubSource:
 
     def _look(self, kept: str | None) -> Snapshot:
         if kept is None:
-            return self.hub().look(self.model, self.revision)
+            found = self.hub().look(self.model, self.revision)
+            if self.revision is not None and _COMMIT.fullmatch(self.revision):
+                _check_commit(self.model, found.commit, self.revision.lower())
+            return found
         try:
             found = self.hub().look(self.model, kept)
         except BadFile as fault:
@@ -183,14 +192,7 @@ class HubSource:
                 got=fault.what,
                 hint="run `invoke lock --model NAME --upgrade` to lock what is there now",
             ) from fault
-        if found.commit != kept:
-            raise WrongBytes(
-                "the hub gives another commit than the one that was asked for",
-                subject=self.model,
-                expected=kept,
-                got=found.commit,
-                hint="set HF_ENDPOINT to another mirror",
-            )
+        _check_commit(self.model, found.commit, kept)
         return found
 
     def _tell_doubts(self, listener: Listener) -> None:
@@ -202,9 +204,14 @@ class HubSource:
     def _shelf(self, lock: ModelLock) -> HubShelf:
         return HubShelf(lock=lock, reach=self._reach(_commit(lock)))
 
-    def _reach(self, commit: str) -> Reach:
+    def _reach(self, commit: str, *, locked: bool = True) -> Reach:
         return Reach(
-            model=self.model, commit=commit, hub=self.hub, cache=self.cache, store=self.store
+            model=self.model,
+            commit=commit,
+            hub=self.hub,
+            cache=self.cache,
+            store=self.store,
+            locked=locked,
         )
 
 
@@ -231,6 +238,17 @@ def _changed(
         got=got,
         hint="somebody has tampered with the hub or a mirror: set HF_ENDPOINT to another one",
     )
+
+
+def _check_commit(model: str, got: str, wanted: str) -> None:
+    if got != wanted:
+        raise WrongBytes(
+            "the hub gives another commit than the one that was asked for",
+            subject=model,
+            expected=wanted,
+            got=got,
+            hint="set HF_ENDPOINT to another mirror",
+        )
 
 
 def _commit(lock: ModelLock) -> str:

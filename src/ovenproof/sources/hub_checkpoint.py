@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from ovenproof.core.content import LocalFile
 from ovenproof.core.digest import Content, Json
 from ovenproof.core.safetensors import Head, parse
+from ovenproof.errors import WrongBytes
 from ovenproof.events import Noted
 from ovenproof.sources import cutting, pickles
-from ovenproof.sources.checkpoint import describe
+from ovenproof.sources.checkpoint import QUANTIZED, describe
 from ovenproof.sources.hub_files import HubFiles, each
 from ovenproof.sources.remote_code import CONFIGS, Named, check_code, named_code
 from ovenproof.sources.selection import Selection
+from ovenproof.store.shelf import Absent, open_local
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ def look_into(
         heads.update(read_heads(files, chosen, pins))
 
     def scan() -> None:
+        _bring(files, {path: pins[path] for path in chosen.pickles})
         scanned.extend(each(partial(_scan, files, pins), chosen.pickles))
 
     check = partial(_check_code, files, chosen, remote_code=remote_code)
@@ -49,7 +53,8 @@ def look_into(
     each(lambda task: task(), tasks)
     config = "config.json" if "config.json" in chosen.texts else "params.json"
     weights = [heads[path].head for path in chosen.weights if path in heads]
-    found = describe(files.read(config), config, weights)
+    beside = files.read(QUANTIZED) if QUANTIZED in chosen.texts else None
+    found = describe(files.read(config), config, weights, beside=beside)
     if scanned:
         files.listener(Noted(text=pickles.risk(scanned, files.snapshot.model)))
         found["pickles"] = pickles.fact(scanned)
@@ -62,11 +67,20 @@ def read_heads(
     """The heads of the safetensors files, some asked for at once. Raises all faults at once."""
 
     def read(path: str) -> ReadHead:
-        size = pins[path].size
-        data = cutting.read_head(path, size, partial(files.reach.open_range, path, pins[path]))
-        return ReadHead(data, parse(data, size, path))
+        try:
+            return _read_head(files, path, pins[path])
+        except WrongBytes:
+            if not files.reach.was_wrong(path, pins[path]):
+                raise
+            return _read_head(files, path, pins[path])
 
     return dict(zip(chosen.safetensors, each(read, chosen.safetensors), strict=True))
+
+
+def _read_head(files: HubFiles, path: str, content: Content) -> ReadHead:
+    open_range = partial(files.reach.peek, path, content)
+    data = cutting.read_head(path, content.size, open_range)
+    return ReadHead(data, parse(data, content.size, path))
 
 
 def license_fact(files: HubFiles) -> dict[str, Json]:
@@ -75,9 +89,37 @@ def license_fact(files: HubFiles) -> dict[str, Json]:
     return {"license": named} if named and named.isprintable() else {}
 
 
+def _bring(files: HubFiles, wanted: Mapping[str, Content]) -> None:
+    """Have these files on this machine, verified.
+
+    Of ranges nobody knows whether they are the file that everybody else is given.
+    """
+    pairs = [
+        (files.reach.at(path), content)
+        for path, content in wanted.items()
+        if _verified(files, path, content) is None
+    ]
+    if pairs:
+        from ovenproof.hub.fetch import fetch  # noqa: PLC0415  it imports an HTTP client
+
+        reach = files.reach
+        fetch(reach.hub(), pairs, reach.store, jobs=files.jobs, listener=files.listener)
+
+
 def _scan(files: HubFiles, pins: Mapping[str, Content], path: str) -> pickles.Scanned:
-    open_range = partial(files.reach.open_range, path, pins[path])
-    return pickles.scan(path, pins[path].size, open_range)
+    content = pins[path]
+    file = _verified(files, path, content)
+    if file is None:
+        raise Absent(content)
+    return pickles.scan(path, content.size, lambda offset, _: open_local(file, offset))
+
+
+def _verified(files: HubFiles, path: str, content: Content) -> LocalFile | None:
+    """The file on this machine that has exactly this content: in the store or the hub's cache."""
+    store = files.reach.store
+    if store.verify(content):
+        return LocalFile(store.path(content), content.size)
+    return files.reach.cached(path, content)
 
 
 def _check_code(files: HubFiles, chosen: Selection, *, remote_code: bool) -> None:

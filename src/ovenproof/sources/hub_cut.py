@@ -10,7 +10,7 @@ from ovenproof.core.cut import Part
 from ovenproof.core.digest import Content, Digest
 from ovenproof.core.layer import PROFILE
 from ovenproof.core.lock import Proofs
-from ovenproof.core.model_lock import Cut, LockedFile
+from ovenproof.core.model_lock import Cut, LockedFile, ModelLock
 from ovenproof.errors import BadFile, raise_all
 from ovenproof.sources.cutting import Original, survey
 from ovenproof.sources.formats import INDEX, MISTRAL_INDEX
@@ -42,6 +42,8 @@ class Cutter:
     heads: Mapping[str, ReadHead]
     most: int
     model_path: str
+    before: ModelLock | None = None
+    """An earlier lock: what it has of the same parts is not read again."""
 
     def cut(self) -> Cuts:
         """Read the large files once, from wherever they are. Raises all faults at once."""
@@ -77,13 +79,20 @@ class Cutter:
         return name, own, cut.index(parts, wanted, original=original, name=name)
 
     def _survey(self, path: str, parts: tuple[Part, ...]) -> tuple[tuple[LockedFile, ...], Proofs]:
-        """What is locked of an original's parts; recalled where it was read before."""
+        """What is locked of an original's parts; recalled where it was read before.
+
+        By this machine, which knows the layers then, or by whoever made an earlier lock.
+        """
         store = self.repository.reach.store
         original = Original(path=path, content=self.pins[path], head=self.heads[path].data)
         action = _action(original, parts, self.model_path)
         known = store.recall(action.key)
         if known is not None:
             return _recalled(known, original, parts, self.model_path)
+        if self.before is not None:
+            locked = _locked_before(self.before, original, parts, self.model_path)
+            if locked is not None:
+                return locked
         open_range = partial(self.repository.reach.open_range, path, original.content)
         files, layers = survey(
             original,
@@ -130,19 +139,7 @@ def _recalled(
     known: Outcome, original: Original, parts: tuple[Part, ...], model_path: str
 ) -> tuple[tuple[LockedFile, ...], Proofs]:
     files = tuple(
-        LockedFile(
-            path=part.path,
-            size=part.size,
-            digest=known.outputs[f"file {part.path}"].digest,
-            cut=Cut(
-                of=original.path,
-                original=original.content,
-                head=Content.of(original.head),
-                start=part.start,
-                stop=part.stop,
-            ),
-        )
-        for part in parts
+        _part_file(original, part, known.outputs[f"file {part.path}"].digest) for part in parts
     )
     layers = {
         _layer_key(file, model_path): known.outputs[f"layer {file.path}"]
@@ -150,6 +147,34 @@ def _recalled(
         if weights.is_big(file.size)
     }
     return files, layers
+
+
+def _locked_before(
+    before: ModelLock, original: Original, parts: tuple[Part, ...], model_path: str
+) -> tuple[tuple[LockedFile, ...], Proofs] | None:
+    """The parts as they were locked, with the layers that are known; None if they were others."""
+    there = {file.path: file for file in before.files}
+    files = tuple(
+        there[part.path]
+        for part in parts
+        if part.path in there
+        and there[part.path] == _part_file(original, part, there[part.path].digest)
+    )
+    if len(files) != len(parts):
+        return None
+    keys = [_layer_key(file, model_path) for file in files if weights.is_big(file.size)]
+    return files, {key: before.layers[key] for key in keys if key in before.layers}
+
+
+def _part_file(original: Original, part: Part, digest: Digest) -> LockedFile:
+    cut_from = Cut(
+        of=original.path,
+        original=original.content,
+        head=Content.of(original.head),
+        start=part.start,
+        stop=part.stop,
+    )
+    return LockedFile(path=part.path, size=part.size, digest=digest, cut=cut_from)
 
 
 def _layer_key(file: LockedFile, model_path: str) -> Digest:

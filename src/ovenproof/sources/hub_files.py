@@ -6,7 +6,6 @@ held against it, are kept in the store, and get a sha256 of our own.
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +14,10 @@ from typing import TypeVar
 from ovenproof.core import weights
 from ovenproof.core.action import Action, Outcome
 from ovenproof.core.digest import Content, Json
-from ovenproof.errors import BadFile, OvenproofError, WrongBytes, raise_all
+from ovenproof.errors import BadFile, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started
 from ovenproof.hub.files import HubFile, Snapshot
+from ovenproof.net import crew
 from ovenproof.sources.names import check_names
 from ovenproof.sources.reach import Reach
 
@@ -161,17 +161,7 @@ class HubFiles:
 
 def each(function: Callable[[Asked], Answer], items: Iterable[Asked]) -> list[Answer]:
     """The answers, in order, some asked for at once. Raises all faults together."""
-
-    def caught(item: Asked) -> Answer | OvenproofError:
-        try:
-            return function(item)
-        except OvenproofError as fault:
-            return fault
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(caught, items))
-    raise_all(item for item in found if isinstance(item, OvenproofError))
-    return [item for item in found if not isinstance(item, OvenproofError)]
+    return crew.each(function, items, AT_ONCE, go_on=True)
 
 
 def _named(file: HubFile) -> Action:

@@ -11,7 +11,10 @@ _LONGEST_PART = 255
 _LONGEST = 1024
 
 
-def check_names(paths: Collection[str], where: object) -> None:
+_HINT = "do not use this repository, or not from this hub"
+
+
+def check_names(paths: Collection[str], where: object, *, hint: str = _HINT) -> None:
     """Refuse names that climb out or that no file system holds. WrongBytes, all faults at once."""
     folders = {folder for path in paths for folder in _above(path)}
     faults: list[OvenproofError] = []
@@ -31,7 +34,7 @@ def check_names(paths: Collection[str], where: object) -> None:
                     where=where,
                     expected="a path below the repository",
                     got=fault,
-                    hint="do not use this repository, or not from this hub",
+                    hint=hint,
                 )
             )
     raise_all(faults)

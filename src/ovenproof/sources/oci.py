@@ -16,7 +16,7 @@ from ovenproof.core.manifest import Manifest, Platform
 from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
 from ovenproof.core.reader import Reader
-from ovenproof.errors import BadCall, BadFile, OvenproofError, raise_all
+from ovenproof.errors import BadCall, BadFile, LockAgain, OvenproofError, raise_all
 from ovenproof.events import Finished, Listener, Started
 from ovenproof.registry.reference import Reference, Repository, parse
 from ovenproof.sources.interface import Resolved
@@ -110,7 +110,7 @@ class OciArtifact:
     def _manifest(self, remote: Remote) -> Manifest:
         wanted, origin = self._wanted(), self.locked.origin if self.locked else {}
         pinned = origin.get("digest") if origin.get("reference") == self.reference else None
-        found = self._named(remote, str(pinned) if pinned else wanted.target)
+        found = self._named(remote, str(pinned or wanted.target), locked=bool(pinned))
         if not found.is_index:
             return found
         try:
@@ -124,10 +124,17 @@ class OciArtifact:
                     hint="name the one that is meant by its digest in `weights: {oci: …}`",
                 ) from fault
             (chosen,) = found.manifests
-        return self._named(remote, str(chosen.content.digest))
+        return self._named(remote, str(chosen.content.digest), locked=bool(pinned))
 
-    def _named(self, remote: Remote, target: str) -> Manifest:
+    def _named(self, remote: Remote, target: str, *, locked: bool) -> Manifest:
         found = remote.manifest(target)
+        if found is None and locked:
+            raise LockAgain(
+                "the registry no longer has the model that is locked, or hides it",
+                subject=self.reference,
+                got=f"nothing under {target}",
+                hint="run `invoke lock --model NAME --upgrade` to lock what is there now",
+            )
         if found is None:
             raise BadFile(
                 "the model is not in the registry",

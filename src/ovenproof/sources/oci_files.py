@@ -6,11 +6,10 @@ that is an archive a file is a range, as long as the archive is not compressed.
 
 import io
 import re
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from ovenproof.core import weights
 from ovenproof.core.base import TYPES
@@ -20,7 +19,8 @@ from ovenproof.core.image import LAYER_TYPE
 from ovenproof.core.layer import check_path
 from ovenproof.core.manifest import Descriptor, Manifest
 from ovenproof.core.shapes import TITLE
-from ovenproof.errors import BadFile, OvenproofError, WrongBytes, raise_all
+from ovenproof.errors import BadFile, OvenproofError, raise_all
+from ovenproof.sources.oci_archive import members
 
 # CNCF ModelPack, model-spec v0.0.7; `cnai` is what `cncf` was called before.
 _ARTIFACT = re.compile(r"application/vnd\.(cncf|cnai)\.model\.(manifest|config)\.v1\+json")
@@ -33,9 +33,6 @@ _IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
-_WINDOW = 64 << 10
-"""Read at once: enough for the headers of files that lie close together."""
-_HEADER_LIMIT = 1 << 20
 
 
 class Remote(Protocol):
@@ -151,8 +148,12 @@ def _layer(item: Descriptor, remote: Remote, where: object) -> list[Lying]:
 
 def _archive(blob: Content, remote: Remote, where: object) -> list[Lying]:
     """The files of a layer that is an archive. Raises BadFile for what is none and no folder."""
+
+    def open_range(offset: int, size: int) -> BinaryIO:
+        return io.BytesIO(fetch(remote, blob, offset, size))
+
     found = []
-    for member in _members(blob, remote, where):
+    for member in members(blob, open_range, where):
         if member.isdir():
             continue
         path = _checked(member.name.removeprefix("./"), where)
@@ -166,19 +167,6 @@ def _archive(blob: Content, remote: Remote, where: object) -> list[Lying]:
             )
         found.append(Lying(path=path, blob=blob, start=member.offset_data, size=member.size))
     return found
-
-
-def _members(blob: Content, remote: Remote, where: object) -> Iterator[tarfile.TarInfo]:
-    try:
-        with tarfile.open(fileobj=_Ranged(remote, blob), mode="r:") as archive:
-            yield from archive
-    except tarfile.TarError as error:
-        raise WrongBytes(
-            "a layer of the model is no archive that can be read",
-            subject=blob.digest,
-            where=where,
-            got=error,
-        ) from error
 
 
 def _merged(layers: Iterator[list[Lying]]) -> dict[str, Lying]:
@@ -219,44 +207,3 @@ def _checked(path: str, where: object) -> str:
             got=error,
         ) from error
     return path
-
-
-class _Ranged(io.RawIOBase):
-    """A blob that is read here and there, a window at a time."""
-
-    def __init__(self, remote: Remote, blob: Content) -> None:
-        self._remote = remote
-        self._blob = blob
-        self._at = 0
-        self._begin, self._window = 0, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._blob.size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _HEADER_LIMIT:
-            raise WrongBytes(
-                "a layer of the model has a header that is larger than any name needs",
-                subject=self._blob.digest,
-                expected=f"{_HEADER_LIMIT} bytes at most",
-            )
-        size = max(0, min(size, self._blob.size - self._at))
-        if not (self._begin <= self._at and self._at + size <= self._begin + len(self._window)):
-            wanted = min(max(size, _WINDOW), self._blob.size - self._at)
-            self._begin = self._at
-            self._window = fetch(self._remote, self._blob, self._at, wanted) if size else b""
-        start = self._at - self._begin
-        found = self._window[start : start + size]
-        self._at += len(found)
-        return found

@@ -18,9 +18,11 @@ from ovenproof.core.manifest import Manifest
 from ovenproof.core.model_lock import LockedFile
 from ovenproof.errors import WrongBytes
 from ovenproof.events import Advanced, Finished, Listener, Started
-from ovenproof.sources.checkpoint import facts
+from ovenproof.sources.checkpoint import QUANTIZED, facts, word
 from ovenproof.sources.interface import Resolved
+from ovenproof.sources.names import check_names
 from ovenproof.sources.oci_files import Lying, Remote, fetch, files, is_own_layer
+from ovenproof.sources.remote_code import check_beside
 from ovenproof.sources.selection import Selection, select
 from ovenproof.store.chunks import stream_of
 from ovenproof.store.store import Store
@@ -45,6 +47,7 @@ class Locking:
     def resolve(self, manifest: Manifest, listener: Listener) -> Resolved:
         """Choose the files and pin them. Raises BadFile for what is no model that can be read."""
         found = files(manifest, self.remote, self.reference)
+        check_names(found, self.reference, hint="do not use this model, or push it again")
         texts: dict[str, bytes] = {}
 
         def read(name: str) -> bytes:
@@ -53,9 +56,12 @@ class Locking:
             return texts[name]
 
         chosen = select(tuple(found), read=read, remote_code=self.remote_code, where=self.reference)
+        if self.remote_code:
+            hint = "push the model again with this file in it"
+            check_beside(chosen.texts, read, self.reference, hint=hint)
         said = self._facts(found, chosen, read)
-        if manifest.annotations.get(LICENSES):
-            said["license"] = manifest.annotations[LICENSES]
+        if (named := word(manifest.annotations.get(LICENSES))) is not None:
+            said["license"] = named
         locked = self._lock([found[path] for path in chosen.paths], listener)
         _compare(texts, locked, self.reference)
         places: dict[str, Json] = {
@@ -95,7 +101,8 @@ class Locking:
             return stream_of(self.remote.open(found[name].blob, found[name].start))
 
         sizes = {name: found[name].size for name in chosen.weights}
-        return facts(read("config.json"), sizes, read_start=start)
+        beside = read(QUANTIZED) if QUANTIZED in chosen.texts else None
+        return facts(read("config.json"), sizes, read_start=start, beside=beside)
 
     def _lock(self, items: Sequence[Lying], listener: Listener) -> tuple[LockedFile, ...]:
         # More of them would have to share layers, so each is pinned by its own digest instead.

@@ -48,7 +48,7 @@ def scan(
     stream = cast("BinaryIO", io.BufferedReader(Ranged(open_range, size, limit=limit, name=path)))
     try:
         _check_zip(stream, path)
-        found = scan_bytes(stream, path, PurePosixPath(path).suffix)
+        found = scan_bytes(stream, path, PurePosixPath(path).suffix.lower())
     except OvenproofError:
         raise
     except Exception as error:  # a hostile file may raise anything in there

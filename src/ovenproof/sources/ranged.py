@@ -19,8 +19,13 @@ class Ranged(io.RawIOBase):
     Who reads on is given ever larger pieces; who jumps around small ones.
     """
 
-    def __init__(self, open_range: OpenRange, size: int, *, limit: int, name: str) -> None:
-        """`limit` is how many bytes may come in all; more raises WrongBytes."""
+    def __init__(
+        self, open_range: OpenRange, size: int, *, limit: int, name: str, least: int = _LEAST
+    ) -> None:
+        """`limit` is how many bytes may come in all; more raises WrongBytes.
+
+        `least` is how many come at once, even for one that is asked for.
+        """
         self._open_range = open_range
         self._size = size
         self._limit = limit
@@ -29,7 +34,7 @@ class Ranged(io.RawIOBase):
         self._piece = b""
         self._from = 0
         """Where the piece begins."""
-        self._ahead = _LEAST
+        self._least = self._ahead = least
 
     def readable(self) -> bool:
         return True
@@ -60,7 +65,7 @@ class Ranged(io.RawIOBase):
 
     def _fetch(self) -> None:
         onward = self._at == self._from + len(self._piece)
-        self._ahead = min(self._ahead * 2, _MOST) if onward and self._piece else _LEAST
+        self._ahead = min(self._ahead * 2, _MOST) if onward and self._piece else self._least
         wanted = min(self._ahead, self._size - self._at)
         self._limit -= wanted
         if self._limit < 0:

@@ -24,10 +24,12 @@ class Reach:
     hub: "Callable[[], Hub]"
     cache: HubCache
     store: Store
+    locked: bool = True
+    """Whether a lock promises that all this is there."""
 
     def at(self, path: str) -> Located:
         """A file of it."""
-        return Located(model=self.model, commit=self.commit, path=path)
+        return Located(model=self.model, commit=self.commit, path=path, locked=self.locked)
 
     def is_near(self, path: str, content: Content) -> bool:
         """Whether a file is on this machine, as far as one sees without reading it."""
@@ -44,7 +46,7 @@ class Reach:
         return self._ask(path, offset, content.size - offset)
 
     def open_range(self, path: str, content: Content, offset: int, size: int) -> BinaryIO:
-        """A few bytes of a file, which is not hashed in order to give them."""
+        """Some bytes of a file; one in the hub's cache is hashed, unless that was done."""
         if self.store.has(content):
             return open_local(LocalFile(self.store.path(content), content.size), offset)
         cached = self.cached(path, content)
@@ -54,6 +56,24 @@ class Reach:
         """The file in the hub's own cache, if exactly this content lies there."""
         found = self.cache.find(self.model, self.commit, path, content)
         return None if found is None else LocalFile(found, content.size)
+
+    def peek(self, path: str, content: Content, offset: int, size: int) -> BinaryIO:
+        """A few bytes of a file, which is not hashed in order to give them.
+
+        Who cannot go on with them asks whether it `was_wrong`, and then peeks again.
+        """
+        if not self.store.has(content):
+            likely = self.cache.likely(self.at(path), content)
+            if likely is not None:
+                return open_local(LocalFile(likely, content.size), offset)
+        return self.open_range(path, content, offset, size)
+
+    def was_wrong(self, path: str, content: Content) -> bool:
+        """Whether there is a damaged file here, in which we peeked; from now on it is not used."""
+        if self.store.has(content):
+            return not self.store.verify(content)
+        likely = self.cache.likely(self.at(path), content)
+        return likely is not None and self.cached(path, content) is None
 
     def _ask(self, path: str, offset: int, size: int) -> BinaryIO:
         return cast("BinaryIO", self.hub().open(self.at(path), offset, size))

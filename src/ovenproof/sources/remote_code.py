@@ -6,7 +6,7 @@ for when the server starts. Such a model cannot be served from its image alone.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ovenproof.errors import BadFile, OvenproofError, raise_all
@@ -20,6 +20,7 @@ CONFIGS = (
     "video_preprocessor_config.json",
 )
 """The files that may name code."""
+_HINT = "lock a revision that has it, or do not exclude it"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,8 +57,21 @@ def named_code(configs: Mapping[str, bytes]) -> tuple[Named, ...]:
     return tuple(sorted(found))
 
 
-def check_code(named: Collection[Named], code: Collection[str], where: object) -> None:
-    """Refuse what does not lie beside the configs. `code` are the Python files that are baked."""
+def check_beside(
+    paths: Collection[str], read: Callable[[str], bytes], where: object, *, hint: str
+) -> None:
+    """Refuse files that name code which is not among them. `read` gives a small one's bytes."""
+    named = named_code({path: read(path) for path in CONFIGS if path in paths})
+    check_code(named, [path for path in paths if path.endswith(".py")], where, hint=hint)
+
+
+def check_code(
+    named: Collection[Named], code: Collection[str], where: object, *, hint: str = _HINT
+) -> None:
+    """Refuse what does not lie beside the configs. `code` are the Python files that are baked.
+
+    `hint` says how a file that is missing gets there.
+    """
     faults: list[OvenproofError] = []
     for one in named:
         if one.repository is not None:
@@ -79,7 +93,7 @@ def check_code(named: Collection[Named], code: Collection[str], where: object) -
                     where=f"{where}, `auto_map` of {one.file}",
                     expected=one.reference,
                     got=", ".join(sorted(code)) or "no Python file",
-                    hint="lock a revision that has it, or do not exclude it",
+                    hint=hint,
                 )
             )
     raise_all(faults)

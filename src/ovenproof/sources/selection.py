@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from ovenproof.errors import BadFile, OvenproofError, raise_all
-from ovenproof.sources.formats import MISTRAL, PICKLES, Choice, Weights, few
+from ovenproof.sources.formats import MISTRAL, Choice, Weights, few, is_pickle
 
 MODULES = "modules.json"
 
@@ -33,7 +33,7 @@ class Selection:
 
     @property
     def pickles(self) -> tuple[str, ...]:
-        return tuple(path for path in self.paths if path.endswith(PICKLES))
+        return tuple(path for path in self.paths if is_pickle(path))
 
     @property
     def mistral(self) -> bool:
@@ -126,14 +126,14 @@ def _unwelcome(
     path: str, chosen: Weights, remote_code: bool, allow_pickle: bool, where: object
 ) -> BadFile | None:
     """Why a file that an entry includes may not be baked."""
-    if path.endswith(".py") and not remote_code:
+    if path.lower().endswith(".py") and not remote_code:
         return BadFile(
             "`include` names code, which is baked only where it is trusted",
             subject=path,
             where=where,
             hint="write `trust_remote_code: true`, or exclude it",
         )
-    if path.endswith(PICKLES) and not allow_pickle:
+    if is_pickle(path) and not allow_pickle:
         return BadFile(
             "`include` names a pickle, which can run code when it is loaded",
             subject=path,

@@ -25,7 +25,13 @@ def read(prepared: Prepared, offset: int = 0) -> Iterator[bytes]:
             yield from _span(segment, prepared.shelf)
 
 
-def measure(prepared: Prepared, heard: Callable[[int], None] = lambda _size: None) -> Content:
+def measure(
+    prepared: Prepared,
+    heard: Callable[[int], None] = lambda _size: None,
+    *,
+    what: str = "content",
+    hint: str | None = None,
+) -> Content:
     """Hash the layer, and in the same pass check every content in it. Raises WrongBytes."""
     whole = hashlib.sha256()
     size = 0
@@ -42,7 +48,7 @@ def measure(prepared: Prepared, heard: Callable[[int], None] = lambda _size: Non
             heard(len(chunk))
         size += segment.size
         if own is not None and isinstance(segment.of, Content):
-            _same(segment.of, Content(Digest(own.hexdigest()), segment.size))
+            _same(segment.of, Content(Digest(own.hexdigest()), segment.size), what, hint)
     return Content(Digest(whole.hexdigest()), size)
 
 

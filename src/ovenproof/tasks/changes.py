@@ -14,19 +14,22 @@ def compared(
     resolver: "Resolver", entry: "Entry", before: "ModelLock", after: "ModelLock"
 ) -> "dict[str, Difference]":
     """What differs, for the model itself (under its name) and for each adapter that has changed."""
-    from dataclasses import replace
-
     from ovenproof.core.difference import difference
 
     found = {entry.name: difference(before, after, resolver.origins.reader(entry, before, after))}
     for name in sorted(before.adapters.keys() | after.adapters.keys()):
-        whole = before.adapters.get(name) or after.adapters[name]
-        nothing = replace(whole, origin={}, files=(), facts={})
-        old, new = before.adapters.get(name, nothing), after.adapters.get(name, nothing)
+        old, new = before.adapters.get(name), after.adapters.get(name)
+        if old is None or new is None:  # then models.yaml has changed, and says so itself
+            continue
         made = difference(old, new, resolver.origins.reader(entry, before, after), one_layer=True)
         if not made.nothing:
             found[f"adapter {name}"] = made
     return found
+
+
+def as_values(found: "dict[str, Difference]") -> dict[str, object]:
+    """All of it, for a machine."""
+    return {name: one.to_json() for name, one in found.items()}
 
 
 def as_text(found: "dict[str, Difference]") -> str:

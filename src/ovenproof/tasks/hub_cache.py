@@ -102,7 +102,8 @@ def import_cache(
         if not cache.folder.is_dir():
             raise BadCall("there is no such cache", subject=cache.folder, hint="name it by --from")
         locked = _locked(here, chosen(here, model, all), everything=all)
-        wanted = [pair for _, lock in locked for pair in originals(lock)]
+        pairs = (pair for _, lock in locked for pair in originals(lock))
+        wanted = [*{content: (at, content) for at, content in pairs}.values()]
         taken = import_(cache, wanted, gives.store)
     total = sum(content.size for content in taken)
     lacking = {content for _, content in wanted if not gives.store.has(content)}
@@ -119,7 +120,11 @@ def import_cache(
             }
         )
         return
-    say(f"{count(len(taken), 'file')} taken, {size(total)}; {size(missing)} not there")
+    near = len(wanted) - len(taken) - len(lacking)
+    say(
+        f"{count(len(taken), 'file')} taken, {size(total)}; {near} were in the store already,"
+        f" {len(lacking)} are not there ({size(missing)})"
+    )
     for place in doubted:
         say(f"left out, because it is not what is locked: {place}")
 
@@ -129,16 +134,18 @@ def _locked(
 ) -> "Iterator[tuple[str, ModelLock]]":
     """The locks, of models and of adapters, that come from the hub."""
     faults: list[OvenproofError] = []
-    locks = here.models_lock().models
+    locks, catalogue = here.models_lock().models, here.catalogue()
     for name in names:
-        found = [locks[name], *locks[name].adapters.values()] if name in locks else []
-        of_hub = [lock for lock in found if lock.origin.get("kind") == "hub"]
-        yield from ((name, lock) for lock in of_hub)
-        if of_hub or everything:
+        lock = locks.get(name)
+        if lock is None or not lock.is_of(catalogue.entry(name)):
+            if lock is not None or not everything:
+                what = "is not locked" if lock is None else "has changed since it was locked"
+                hint = f"run `invoke lock --model {name}`"
+                faults.append(LockAgain(f"this model {what}", subject=name, hint=hint))
             continue
-        if name in locks:
+        found = (lock, *lock.adapters.values())
+        of_hub = [one for one in found if one.origin.get("kind") == "hub"]
+        yield from ((name, one) for one in of_hub)
+        if not of_hub and not everything:
             faults.append(BadCall("its weights are not from the hub", subject=name))
-        else:
-            hint = f"run `invoke lock --model {name}`"
-            faults.append(LockAgain("this model is not locked", subject=name, hint=hint))
     raise_all(faults)

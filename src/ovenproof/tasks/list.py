@@ -23,6 +23,7 @@ def list_(_context: Context, json: bool = False) -> None:
     rows = []
     for entry in catalogue.entries:
         lock = locked.get(entry.name)
+        stale = lock is not None and not lock.is_of(entry)
         rows.append(
             {
                 "name": entry.name,
@@ -31,7 +32,8 @@ def list_(_context: Context, json: bool = False) -> None:
                 "flavour known": entry.flavour in flavours,
                 "port": entry.port,
                 "quantization": entry.quantization,
-                "locked": lock is not None,
+                "locked": lock is not None and not stale,
+                "stale": stale,
                 "bytes": sum(file.size for file in lock.files) if lock else None,
                 "image": catalogue.reference(entry),
             }
@@ -49,7 +51,11 @@ def list_(_context: Context, json: bool = False) -> None:
                         f"{row['flavour']}" + ("" if row["flavour known"] else " (not there)"),
                         str(row["port"]),
                         str(row["weights"]),
-                        size(row["bytes"]) if isinstance(row["bytes"], int) else "no",
+                        "out of date"
+                        if row["stale"]
+                        else size(row["bytes"])
+                        if isinstance(row["bytes"], int)
+                        else "no",
                     )
                     for row in rows
                 ),

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ovenproof.errors import BadCall, LockAgain, OvenproofError, raise_all
+from ovenproof.errors import BadCall, OvenproofError, raise_all
 from ovenproof.tasks.shell import answer, chosen, say, verb
 from ovenproof.tasks.surroundings import machine, project
 
 if TYPE_CHECKING:
-    from ovenproof.core.difference import Difference
     from ovenproof.core.digest import Json
     from ovenproof.core.entry import Entry
     from ovenproof.core.model_lock import ModelLock
@@ -132,51 +131,25 @@ class _Call:
             "facts": dict(found.facts),
         }
         if self.upgrade and before is not None:
-            told["changes"] = _as_values(self._changes(entry, before, found))
+            told["changes"] = self._changes(entry, before, found)
         return told
 
     def check(self, names: Sequence[str]) -> dict[str, object]:
         """Compare what is locked with what is there today."""
-        here, told = self.resolver.project, dict[str, object]()
-        moved: list[str] = []
-        for name in names:
-            entry, before = here.catalogue().entry(name), here.models_lock().models.get(name)
-            if before is None:
-                fault = LockAgain(
-                    "this model is not locked",
-                    subject=name,
-                    where="models.lock",
-                    hint=f"run `invoke lock --model {name}`",
-                )
-                self.faults.append(fault)
-                continue
-            try:
-                after, _ = self.resolver.resolved(entry, upgrade=True)
-            except OvenproofError as error:
-                self.faults.append(error)
-                continue
-            found = self._changes(entry, before, after)
-            told[name] = {"changes": _as_values(found)}
-            if not all(one.nothing for one in found.values()):
-                moved.append(name)
-        if moved:
-            fault = LockAgain(
-                "what is upstream is no longer what is locked",
-                subject=", ".join(moved),
-                where="models.lock",
-                hint=f"run `invoke lock --upgrade --model {','.join(moved)}` to move on",
-            )
-            self.faults.append(fault)
-        return told
+        from ovenproof.tasks.upstream import Check
+
+        told, faults = Check(resolver=self.resolver, say=self._say).run(names)
+        self.faults.extend(faults)
+        return {**told}
 
     def _changes(
         self, entry: "Entry", before: "ModelLock", after: "ModelLock"
-    ) -> "dict[str, Difference]":
-        from ovenproof.tasks.changes import as_text, compared
+    ) -> dict[str, object]:
+        from ovenproof.tasks.changes import as_text, as_values, compared
 
         found = compared(self.resolver, entry, before, after)
         self._say(as_text(found))
-        return found
+        return as_values(found)
 
     def raise_faults(self) -> None:
         raise_all(self.faults)
@@ -184,10 +157,6 @@ class _Call:
     def _say(self, text: str) -> None:
         if not self.quiet:
             say(text)
-
-
-def _as_values(found: "dict[str, Difference]") -> dict[str, object]:
-    return {name: one.to_json() for name, one in found.items()}
 
 
 def all_named(names: list[str]) -> bool:
@@ -198,8 +167,13 @@ def all_named(names: list[str]) -> bool:
 def facts_line(facts: "Mapping[str, Json]") -> str:
     """What a checkpoint says of itself, in a line for a person."""
     parameters = facts.get("parameters")
-    said = [f"{parameters / 1e6:,.0f} M parameters"] if isinstance(parameters, int) else []
+    said = [f"{_rounded(parameters)} parameters"] if isinstance(parameters, int) else []
     said += [str(facts[key]) for key in ("dtype", "quantization") if facts.get(key)]
     if length := facts.get("context length"):
         said.append(f"context {length}")
     return ", ".join(said)
+
+
+def _rounded(parameters: int) -> str:
+    """So many that a person can say it."""
+    return f"{parameters / 1e6:,.0f} M" if parameters >= 1_000_000 else f"{parameters:,}"

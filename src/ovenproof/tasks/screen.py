@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ovenproof.errors import visible
 from ovenproof.events import Advanced, Event, Expected, Finished, Listener, Noted, Started, silent
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class _Plain:
                     self._line(text)
 
     def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 _ALL = "in all"
@@ -109,7 +110,7 @@ class _Live:
                         self._bar.remove_task(task)
                     self._running[_ALL] = self._bar.add_task(_ALL, total=total)
                 case Started(name=name, total=total):
-                    self._running[name] = self._bar.add_task(name, total=total)
+                    self._running[name] = self._bar.add_task(visible(name), total=total)
                 case Advanced(name=name, size=count):
                     for one in {name, _ALL} & self._running.keys():
                         self._bar.advance(self._running[one], count)
@@ -129,7 +130,7 @@ class _Live:
         self._say(f"{name}:{moved}{took} {note}".rstrip())
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(visible(text), highlight=False, markup=False)
 
 
 def size(count: int) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, Task
 from invoke.exceptions import Exit
 
-from ovenproof.errors import BadCall, NoAccess, NoSpace, OvenproofError, Several
+from ovenproof.errors import BadCall, NoAccess, NoSpace, OvenproofError, Several, visible
 from ovenproof.events import Event, Listener
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def exit_code(error: OvenproofError) -> int:
 
 
 def say(text: str) -> None:
-    """A result, for a person; letters that the terminal does not know are spelt out."""
+    """A result, for a person; what the terminal does not know, or would obey, is spelt out."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
+    print(visible(text).encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201
 
 
 def answer(value: object) -> None:

@@ -4,8 +4,10 @@ import gzip
 import re
 import secrets
 from collections.abc import Iterator
+from itertools import chain
 from urllib.parse import quote, unquote, urlencode
 
+from tests.fakes.hub.content import Content, Sparse
 from tests.fakes.hub.door import enter
 from tests.fakes.hub.listing import find
 from tests.fakes.hub.messages import Answer, Refused, Request
@@ -94,6 +96,9 @@ def _give(
         start, status = min(start + state.wrong_range, end - 1), 206
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{entry.size}"
     size = end - start
+    if status == 206 and state.surplus:
+        body = chain(_bytes(state, path, entry, start, end), Content(Sparse(state.surplus)).read())
+        return Answer(status, headers, body, size + state.surplus)
     cut = None if request.method == "HEAD" else _cut(state, size)
     return Answer(status, headers, _bytes(state, path, entry, start, end), size, cut)
 

@@ -87,9 +87,10 @@ def tree(state: State, request: Request, name: str, revision: str, folder: str =
     size = state.page_size or (_EXPANDED_PAGE if expand else _PAGE)
     page = [_item(state, commit, path, expand) for path in items[start : start + size]]
     headers = _commit_header(commit)
-    if start + size < len(items):
+    if start + size < len(items) or state.endless_list:
         query = urlencode({**dict(request.query), "cursor": start + size})
-        headers["Link"] = f'<{state.endpoint}{request.path}?{query}>; rel="next"'
+        where = state.next_link_to or state.endpoint
+        headers["Link"] = f'<{where}{request.path}?{query}>; rel="next"'
     return answer_json(page, headers)
 
 

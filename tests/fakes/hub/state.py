@@ -50,6 +50,12 @@ class State:
     """Each request of that number (the 5th, the 10th, …) is answered 429."""
     page_size: int | None = None
     """A listing gives no more than this at a time, in place of the usual 1000 (expanded: 50)."""
+    next_link_to: str | None = None
+    """The origin that a listing names for its next page, in place of the hub's own."""
+    endless_list: bool = False
+    """A listing has always another page, at last an empty one."""
+    surplus: int = 0
+    """So many bytes come after the range that was asked for, and belong to nothing."""
     redirect_to_cdn: bool = True
     """Downloads of LFS files are sent to the CDN: 302, absolute, with a signature in the query."""
     redirect_to_cache: bool = True

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,16 @@ import pytest
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from ovenproof.core.safetensors import BITS, HEAD_LIMIT, Head, Tensor, head_size, parse, write
+from ovenproof.core.safetensors import (
+    BITS,
+    HEAD_LIMIT,
+    Head,
+    Tensor,
+    head_size,
+    is_countable,
+    parse,
+    write,
+)
 from ovenproof.errors import WrongBytes
 
 NAME = "model.safetensors"
@@ -33,6 +43,27 @@ def placed(**places: tuple[str, list[int], int, int]) -> dict[str, Any]:
 def ask(data: bytes) -> Head:
     """Only the head is given, as after a ranged read."""
     return parse(data[: head_size(data[:8], len(data), NAME)], len(data), NAME)
+
+
+def test_numbers_of_a_stranger_are_not_multiplied_without_end() -> None:
+    """Each of them alone may be counted; their product has a million digits."""
+
+    def shape() -> Iterator[int]:
+        yield from [0, 1, 10**18, 10**18]
+        raise AssertionError("there was enough")
+
+    assert not is_countable(8, shape())
+    assert is_countable(8, [10**18, 0])
+    text = json.dumps(placed(a=("U8", [10**18] * 100_000, 0, 0)))
+    with pytest.raises(WrongBytes, match="can count") as caught:
+        ask(file(text))
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_number_of_thousands_of_digits_is_not_read() -> None:
+    text = json.dumps(placed(a=("U8", [7], 0, 0))).replace("7", "9" * 4300)
+    with pytest.raises(WrongBytes, match="no machine can count"):
+        ask(file(text))
 
 
 def ask_library(data: bytes) -> None:

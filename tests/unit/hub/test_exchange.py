@@ -2,8 +2,10 @@
 
 import fcntl
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_IMODE
 from typing import BinaryIO
 
 import pytest
@@ -11,7 +13,7 @@ from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
 
 from ovenproof.core.digest import Content
 from ovenproof.errors import BadFile, WrongBytes
-from ovenproof.hub.cache import HubCache
+from ovenproof.hub.cache import HubCache, repository_folder
 from ovenproof.hub.exchange import export, import_
 from ovenproof.store.seen import Seen
 from ovenproof.store.store import Store
@@ -182,6 +184,29 @@ def test_a_cache_is_taken_into_the_store(
         assert Store(store.root).verify(content)
     assert not import_(cache, model.wanted(), store)
     read_by_the_client(tmp_path / "hub", None, model)
+
+
+@pytest.mark.parametrize(("mode", "mine"), [(0o664, True), (0o646, True), (0o644, False)])
+def test_a_file_that_others_may_write_to_is_copied(
+    mode: int,
+    mine: bool,
+    model: Model,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = Content.of(model.files[WEIGHTS])
+    blob = repository_folder(tmp_path / "hub", MODEL) / "blobs" / content.digest.hex
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(model.files[WEIGHTS])
+    blob.chmod(mode)
+    if not mine:
+        another = os.geteuid() + 1
+        monkeypatch.setattr(os, "geteuid", lambda: another)
+    cache = HubCache(tmp_path / "hub", Seen(store.root))
+    assert import_(cache, model.wanted(WEIGHTS), store) == (content,)
+    assert not store.path(content).samefile(blob)
+    assert S_IMODE(blob.stat().st_mode) == mode
 
 
 def test_what_is_not_locked_is_not_taken(

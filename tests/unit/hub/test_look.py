@@ -4,16 +4,19 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import ovenproof
 from ovenproof.core.digest import Digest
 from ovenproof.errors import BadFile, NoAccess, TryAgain
+from ovenproof.hub import asking, listing, looking
 from ovenproof.hub.hub import Hub
-from ovenproof.hub.place import Place
+from ovenproof.hub.place import ENDPOINT, Place
 from tests.fakes.hub import FakeHub
 from tests.unit.hub.conftest import MODEL, TOKEN, Model
 
@@ -44,6 +47,99 @@ def test_an_older_commit_is_found_after_a_newer_one(hub: Hub, fake: FakeHub, mod
 def test_a_list_in_pages_is_read_to_its_end(hub: Hub, fake: FakeHub, model: Model) -> None:
     fake.page_size = 1
     assert len(hub.look(MODEL, None).files) == len(model.files)
+
+
+def test_the_next_page_is_asked_of_nobody_else(fake: FakeHub, model: Model) -> None:
+    fake.page_size, fake.next_link_to, fake.token = 1, fake.cdn, TOKEN
+    with Hub(Place(endpoint=fake.endpoint, token=TOKEN)) as hub, pytest.raises(NoAccess) as caught:
+        hub.look(MODEL, None)
+    assert "next page" in str(caught.value.got)
+    assert not fake.cdn_requests
+
+
+def test_a_mirror_may_give_the_pages_of_the_hub_itself(
+    hub: Hub, fake: FakeHub, model: Model
+) -> None:
+    fake.page_size, fake.next_link_to = 1, ENDPOINT
+    assert len(hub.look(MODEL, None).files) == len(model.files)
+
+
+def test_a_list_without_an_end_is_no_list(
+    hub: Hub, fake: FakeHub, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MOST_PAGES", 7)
+    fake.endless_list = True
+    with pytest.raises(TryAgain, match="more than 7 pages"):
+        hub.look(MODEL, None)
+    assert len([asked for asked in fake.requests if "/tree/" in asked.path]) == 7
+
+
+def test_a_page_without_an_end_is_no_page(
+    hub: Hub, fake: FakeHub, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_PAGE", 100)
+    with pytest.raises(TryAgain, match="without an end"):
+        hub.look(MODEL, None)
+
+
+def test_a_listing_waits_no_longer_than_anything_else(
+    hub: Hub, fake: FakeHub, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    fake.status_next, fake.status_path, fake.retry_after = [429, 503], "/tree/", "3600"
+    with pytest.raises(TryAgain) as caught:
+        hub.look(MODEL, None)
+    assert "3600 s" in str(caught.value.hint)
+    assert not slept
+
+
+def test_a_listing_that_has_trouble_is_asked_for_again(
+    hub: Hub, fake: FakeHub, model: Model
+) -> None:
+    fake.status_next, fake.status_path, fake.page_size = [503, 0, 429], "/tree/", 1
+    assert len(hub.look(MODEL, None).files) == len(model.files)
+
+
+@pytest.mark.parametrize("where", ["https://elsewhere/x", "https://hub:444/", "http://hub/"])
+def test_the_client_shows_the_token_to_the_hub_alone(where: str) -> None:
+    token = looking._MAY_SEE.set(httpx2.URL("https://hub"))
+    try:
+        for url, shown in ((where, False), ("https://HUB:443/x", True)):
+            request = httpx2.Request("GET", url, headers={"Authorization": f"Bearer {TOKEN}"})
+            looking._to_the_hub_alone(request)
+            assert ("authorization" in request.headers) == shown
+    finally:
+        looking._MAY_SEE.reset(token)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {},
+        [7],
+        [{"type": "file", "path": 7, "oid": "0" * 40, "size": 1}],
+        [{"type": "file", "path": "a", "size": 1}],
+        [{"type": "file", "path": "a", "oid": "0" * 40, "size": 1, "lfs": {"oid": "../.."}}],
+    ],
+)
+def test_what_is_no_list_of_files_is_not_taken_for_one(entries: object) -> None:
+    def ask(_url: httpx2.URL) -> listing.Page:
+        return listing.Page(entries=entries, next=None)
+
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        listing.list_files(Place(), MODEL, "0" * 40, ask)
+
+
+def test_a_mirrors_password_stays_with_its_pages() -> None:
+    asked: list[str] = []
+
+    def ask(url: httpx2.URL) -> listing.Page:
+        asked.append(str(url))
+        return listing.Page(entries=[], next="/api/x?cursor=1" if len(asked) == 1 else None)
+
+    listing.list_files(Place(endpoint="https://me:secret@mirror"), MODEL, "0" * 40, ask)
+    assert asked[1] == "https://me:secret@mirror/api/x?cursor=1"
 
 
 def test_a_licence_of_no_common_name_is_told_by_its_own(hub: Hub, fake: FakeHub) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -16,11 +17,12 @@ from tests.fakes.hub import FakeHub
 from tests.unit.hub.conftest import MODEL, TOKEN, WAITS_S, Model
 
 WEIGHTS = "model.safetensors"
+SIZE = 1_000_000
 
 
 def test_every_file_comes_whole(hub: Hub, model: Model) -> None:
     for path, data in model.files.items():
-        with hub.open(model.at(path)) as stream:
+        with hub.open(model.at(path), 0, len(data)) as stream:
             assert stream.read() == data
 
 
@@ -38,7 +40,7 @@ def test_a_range_is_that_slice_of_the_whole(
 
 
 def test_nobody_is_asked_before_the_first_byte(hub: Hub, fake: FakeHub, model: Model) -> None:
-    hub.open(model.at(WEIGHTS)).close()
+    hub.open(model.at(WEIGHTS), 0, SIZE).close()
     assert not fake.requests
 
 
@@ -47,14 +49,14 @@ def test_what_was_cut_goes_on_where_it_stopped(
     offset: int, hub: Hub, fake: FakeHub, model: Model
 ) -> None:
     fake.cut_after = [0, 100, 70_000, 500, 900]
-    with hub.open(model.at(WEIGHTS), offset) as stream:
+    with hub.open(model.at(WEIGHTS), offset, SIZE - offset) as stream:
         assert stream.read() == model.files[WEIGHTS][offset:]
     assert sum(asked.sent for asked in fake.cdn_requests) <= 1_000_000 - offset
 
 
 def test_one_that_never_goes_on_is_given_up(hub: Hub, fake: FakeHub, model: Model) -> None:
     fake.cut_after = [100, *[0] * len(WAITS_S), 0]
-    with pytest.raises(TryAgain), hub.open(model.at(WEIGHTS)) as stream:
+    with pytest.raises(TryAgain), hub.open(model.at(WEIGHTS), 0, SIZE) as stream:
         stream.read()
 
 
@@ -63,16 +65,46 @@ def test_trouble_that_passes_is_waited_for(
     statuses: list[int], hub: Hub, fake: FakeHub, model: Model
 ) -> None:
     fake.status_next, fake.retry_after = list(statuses), "0"
-    with hub.open(model.at(WEIGHTS), 5) as stream:
+    with hub.open(model.at(WEIGHTS), 5, SIZE - 5) as stream:
         assert stream.read() == model.files[WEIGHTS][5:]
 
 
 def test_who_is_told_to_wait_for_long_is_told_so(hub: Hub, fake: FakeHub, model: Model) -> None:
     fake.status_next, fake.retry_after = [429], "3600"
     with pytest.raises(TryAgain) as caught:
-        hub.open(model.at(WEIGHTS)).read()
+        hub.open(model.at(WEIGHTS), 0, SIZE).read()
     assert "3600 s" in str(caught.value.hint)
     assert len(fake.requests) == 1
+
+
+def test_crumbs_do_not_go_on_for_ever(hub: Hub, fake: FakeHub, model: Model) -> None:
+    fake.cut_after = [100] * 50
+    with pytest.raises(TryAgain), hub.open(model.at(WEIGHTS), 0, SIZE) as stream:
+        stream.read()
+    assert len(fake.cut_after) > 20
+
+
+def test_what_comes_after_the_range_is_not_waited_for(
+    hub: Hub, fake: FakeHub, model: Model
+) -> None:
+    fake.surplus = 256 << 20
+    with hub.open(model.at(WEIGHTS), 500, 1000) as stream:
+        assert stream.read() == model.files[WEIGHTS][500:1500]
+    (asked,) = fake.cdn_requests
+    assert asked.sent < fake.surplus
+
+
+def test_a_connection_is_used_again_for_the_next_range(
+    hub: Hub, fake: FakeHub, model: Model
+) -> None:
+    made: list[object] = []
+    hub.open(model.at(WEIGHTS), 0, 100).read(100)
+    pool = hub._asking._http._transport._pool  # type: ignore[attr-defined]
+    made.extend(pool.connections)
+    for offset in range(100, 500, 100):
+        with hub.open(model.at(WEIGHTS), offset, 100) as stream:
+            assert stream.read(100) == model.files[WEIGHTS][offset : offset + 100]
+    assert list(pool.connections) == made
 
 
 def test_a_hub_without_ranges_is_read_past(hub: Hub, fake: FakeHub, model: Model) -> None:
@@ -101,7 +133,7 @@ def test_the_token_goes_to_the_hub_and_to_nobody_else(fake: FakeHub, model: Mode
     fake.repositories[MODEL].gated = "auto"
     with Hub(Place(endpoint=fake.endpoint, token=TOKEN), waits_s=WAITS_S) as hub:
         for path, data in model.files.items():
-            assert hub.open(model.at(path)).read() == data
+            assert hub.open(model.at(path), 0, len(data)).read() == data
     assert {asked.headers.get("authorization") for asked in fake.requests} == {f"Bearer {TOKEN}"}
     assert fake.cdn_requests
     assert not any(TOKEN in str(asked) for asked in fake.cdn_requests)
@@ -125,7 +157,7 @@ def test_a_gated_file_tells_where_to_accept(token: str | None, fake: FakeHub, mo
     fake.repositories[MODEL].gated = "auto"
     place = Place(endpoint=fake.endpoint, token=token)
     with Hub(place) as hub, pytest.raises(NoAccess, match="gated") as caught:
-        hub.open(model.at(WEIGHTS)).read()
+        hub.open(model.at(WEIGHTS), 0, SIZE).read()
     assert f"{fake.endpoint}/{MODEL}" in str(caught.value.hint)
 
 
@@ -135,15 +167,32 @@ def test_a_commit_that_vanished_wants_a_mirror_or_a_new_lock(
     fake.repositories[MODEL].tags.clear()
     fake.repositories[MODEL].force_push("main", {"config.json": b"{}"})
     with pytest.raises(LockAgain) as caught:
-        hub.open(model.at(WEIGHTS)).read()
+        hub.open(model.at(WEIGHTS), 0, SIZE).read()
     assert "HF_ENDPOINT" in str(caught.value.hint)
     assert model.commit in str(caught.value)
+
+
+def test_while_nothing_is_locked_nobody_speaks_of_a_lock(hub: Hub, model: Model) -> None:
+    at = replace(model.at("not there"), locked=False)
+    with pytest.raises(TryAgain, match="does not have a file that it lists") as caught:
+        hub.open(at, 0, 10).read()
+    assert "lock" not in str(caught.value)
+
+
+def test_who_is_told_to_stay_offline_asks_nobody(fake: FakeHub, model: Model) -> None:
+    place = Place(endpoint=fake.endpoint, offline=True)
+    with Hub(place) as hub:
+        with pytest.raises(TryAgain, match="stay offline"):
+            hub.open(model.at(WEIGHTS), 0, 10).read()
+        with pytest.raises(TryAgain, match="stay offline"):
+            hub.look(MODEL, None)
+    assert not fake.requests
 
 
 def test_a_hub_that_is_gone_is_tried_again(hub: Hub, fake: FakeHub, model: Model) -> None:
     fake.go_away()
     with pytest.raises(TryAgain, match="does not answer"):
-        hub.open(model.at(WEIGHTS)).read()
+        hub.open(model.at(WEIGHTS), 0, SIZE).read()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +209,7 @@ def test_where_we_do_not_go_is_told_without_its_query(
 ) -> None:
     fake.location = place(fake, model.at(WEIGHTS))
     with pytest.raises(NoAccess, match="sends us on") as caught:
-        hub.open(model.at(WEIGHTS)).read()
+        hub.open(model.at(WEIGHTS), 0, SIZE).read()
     assert "secret" not in str(caught.value)
 
 
@@ -181,7 +230,7 @@ def test_no_error_has_the_token_or_a_signature(
     fault(fake)
     with Hub(Place(endpoint=fake.endpoint, token=TOKEN), waits_s=WAITS_S) as hub:
         with pytest.raises(OvenproofError) as caught:
-            hub.open(model.at(WEIGHTS), 1).read()
+            hub.open(model.at(WEIGHTS), 1, SIZE - 1).read()
         shown = str(caught.value) + repr(hub.place) + repr(pickle.dumps(caught.value))
     assert TOKEN not in shown
     assert "Signature" not in shown

@@ -90,6 +90,23 @@ def test_a_token_may_be_there_and_not_be_sent(tmp_path: Path) -> None:
     assert find_place(environment, tmp_path).token is None
 
 
+@pytest.mark.parametrize(
+    ("environment", "offline"),
+    [
+        ({}, False),
+        ({"HF_HUB_OFFLINE": "1"}, True),
+        ({"HF_HUB_OFFLINE": "yes"}, True),
+        ({"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "1"}, False),
+        ({"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": "true"}, True),
+    ],
+)
+def test_who_stays_offline_says_so_as_to_the_client(
+    environment: dict[str, str], offline: bool, tmp_path: Path
+) -> None:
+    assert find_place(environment, tmp_path).offline is offline
+    assert as_the_client("c.HF_HUB_OFFLINE", tmp_path, environment) == str(offline)
+
+
 def test_a_token_is_not_in_what_a_place_prints() -> None:
     assert "hf_one" not in repr(Place(token="hf_one"))
 

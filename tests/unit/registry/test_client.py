@@ -12,10 +12,10 @@ from ovenproof.core.digest import Content, Digest, Json, canonical_json
 from ovenproof.core.image import MANIFEST_TYPE
 from ovenproof.core.manifest import INDEX_TYPE, Manifest, read
 from ovenproof.errors import BadCall, NoAccess, OvenproofError, Several, TryAgain, WrongBytes
+from ovenproof.net.crew import each
 from ovenproof.registry.client import Blob, Registries, Remote
 from ovenproof.registry.reference import Repository
 from ovenproof.registry.referrers import with_entry
-from ovenproof.registry.send import each
 from tests.fakes.registry import FakeRegistry, digest_of
 
 NAME = "team/models"

@@ -13,7 +13,7 @@ from ovenproof.errors import NoAccess, OvenproofError, Several, TryAgain, WrongB
 from ovenproof.events import Event, Finished, Noted, silent
 from ovenproof.registry.client import Blob, Uploaded
 from ovenproof.registry.reference import Repository
-from ovenproof.registry.send import Sender, Sent, each, send
+from ovenproof.registry.send import Sender, Sent, send
 from ovenproof.store.notes import Notes
 
 HERE, OTHER = Repository("here", "a/models"), Repository("here", "b/models")
@@ -294,24 +294,3 @@ def test_a_repository_that_may_not_be_looked_at_gives_nothing(tmp_path: Path) ->
     here: Any = Repo()
     sender = Sender(here, notes=Notes(tmp_path), jobs=2, at=closed)
     assert sender.mountable([blob(10).content], [OTHER]) == frozenset()
-
-
-@pytest.mark.parametrize("jobs", [1, 3, 50])
-def test_each_does_everything_once(jobs: int) -> None:
-    done: list[int] = []
-    each(done.append, range(40), jobs)
-    assert sorted(done) == [*range(40)]
-    each(done.append, [], jobs)
-
-
-def test_each_raises_its_faults_in_the_order_of_the_items() -> None:
-    both = threading.Barrier(3)
-
-    def fail(number: int) -> None:
-        both.wait(10)
-        raise TryAgain(str(number))
-
-    with pytest.raises(Several) as caught:
-        each(fail, range(3), 3)
-    assert [fault.what for fault in caught.value.faults] == ["0", "1", "2"]
-    assert isinstance(caught.value, OvenproofError)

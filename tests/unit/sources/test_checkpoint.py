@@ -90,6 +90,67 @@ def test_the_quantization_is_the_method_that_the_config_names() -> None:
     assert "quantization" not in ask({"quantization_config": None}, a=GOOD)
 
 
+@pytest.mark.parametrize("said", [["awq"], {"a": 1}, 7, "", "a\x1b[2J", "\ud800", "x" * 201])
+def test_a_quantization_without_a_name_that_can_be_read_is_refused(said: object) -> None:
+    with pytest.raises(BadFile, match="no name that can be read") as caught:
+        ask({"quantization_config": {"quant_method": said}}, a=GOOD)
+    assert "quantization: [" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_quantization_that_no_method_serves_is_not_to_be_written() -> None:
+    fault = claim(None, "other")
+    assert fault is not None
+    assert "write" not in str(fault.hint)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "method"),
+    [("FP8", "modelopt"), ("NVFP4", "modelopt_fp4"), ("MXFP8", "modelopt_mxfp8"), (None, None)],
+)
+def test_modelopts_own_file_says_it_where_the_config_does_not(
+    algorithm: str | None, method: str | None
+) -> None:
+    said = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": algorithm}}
+    beside = json.dumps(said).encode()
+    found = describe(b"{}", "config.json", [], beside=beside)
+    assert found.get("quantization") == method
+    config = b'{"quantization_config": {"quant_method": "fp8"}}'
+    assert describe(config, "config.json", [], beside=beside)["quantization"] == "fp8"
+
+
+@pytest.mark.parametrize("beside", [b"{}", b'{"quantization": ["FP8"]}', b'{"quantization": {}}'])
+def test_modelopts_own_file_may_say_nothing(beside: bytes) -> None:
+    assert "quantization" not in describe(b"{}", "config.json", [], beside=beside)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architectures": "X"},
+        {"architectures": ["X", 1]},
+        {"architectures": ["X\x1b[2J"]},
+        {"architectures": ["\ud800"]},
+        {"architectures": ["X"] * 33},
+        {"dtype": ["bf16"]},
+        {"torch_dtype": "\x1b[2J"},
+        {"text_config": {"dtype": {"a": 1}}},
+        {"max_position_embeddings": 2**53},
+        {"max_position_embeddings": True},
+        {"max_position_embeddings": 2**52, "rope_scaling": {"factor": 999_999}},
+        {"max_position_embeddings": "4096"},
+    ],
+)
+def test_what_is_not_of_its_kind_is_left_out(config: object) -> None:
+    assert describe(json.dumps(config).encode(), "config.json", []) == {}
+
+
+def test_a_factor_that_is_no_number_stretches_nothing() -> None:
+    for factor in (True, ["2"], {"a": 2}, "nan"):
+        config = {"max_position_embeddings": 100, "rope_scaling": {"factor": factor}}
+        assert ask(config, a=GOOD)["context length"] == 100
+
+
 def test_a_config_may_hold_floats_that_are_of_no_interest() -> None:
     assert ask(b'{"rope_theta": 1e6, "eps": 1e-5, "inf": Infinity, "dtype": "x"}', a=GOOD)["dtype"]
 
@@ -237,6 +298,8 @@ def test_a_method_goes_with_the_checkpoints_that_vllm_serves_with_it(
         (None, "awq", "write `quantization: awq`"),
         ("gptq", "awq", "write `quantization: awq`"),
         ("awq", None, "leave `quantization` out"),
+        (None, "auto-round", "write `quantization: inc`"),
+        (None, "modelopt_mxfp8", "write `quantization: modelopt_mxfp8`"),
     ],
 )
 def test_a_wrong_claim_is_said_with_a_way_out(

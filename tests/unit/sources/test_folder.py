@@ -184,7 +184,27 @@ def test_code_is_locked_only_where_the_entry_trusts_it(root: Path) -> None:
     assert "modeling.py" in by_path(trusted)
 
 
+def test_what_modelopt_wrote_beside_the_config_is_read(root: Path) -> None:
+    said = {"quantization": {"quant_algo": "FP8"}}
+    (root / "hf_quant_config.json").write_text(json.dumps(said))
+    assert folder(root).resolve(silent).facts["quantization"] == "modelopt"
+
+
 # Refusals
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [("org/other--modeling.Model", "another repository"), ("modeling.Model", "copy it into")],
+)
+def test_trusted_code_that_is_not_in_the_folder_is_refused(
+    root: Path, reference: str, told: str
+) -> None:
+    config = {"architectures": ["X"], "auto_map": {"AutoModel": reference}}
+    (root / "config.json").write_text(json.dumps(config))
+    folder(root).resolve(silent)
+    with pytest.raises(BadFile, match=told):
+        folder(root, remote_code=True).resolve(silent)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.touch, lambda p: p.symlink_to("gone")])

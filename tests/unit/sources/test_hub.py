@@ -1,6 +1,7 @@
 """A model on the hub: locked by commit and digest, read from wherever it lies."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ from ovenproof.core.digest import Content, Digest
 from ovenproof.core.model_lock import ModelLock
 from ovenproof.errors import BadFile, LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes
 from ovenproof.events import Event, silent
+from ovenproof.hub.cache import HubCache
 from ovenproof.hub.hub import Hub, HubFile, Snapshot
 from ovenproof.hub.place import Place
+from ovenproof.sources.adapter import HubAdapter
+from ovenproof.sources.hub import HubSource
+from ovenproof.store.seen import Seen
 from ovenproof.store.shelf import Absent, Prepared
 from ovenproof.store.store import Store
 from ovenproof.store.stream import measure
-from tests.fakes.hub import FakeHub, Repository
+from tests.fakes.hub import Entry, FakeHub, Repository
 from tests.fakes.hub.content import Body
 from tests.unit.sources.repositories import (
     BIG,
@@ -34,7 +39,7 @@ from tests.unit.sources.repositories import (
 )
 
 if TYPE_CHECKING:
-    from ovenproof.sources.hub import HubSource
+    from ovenproof.core.digest import Json
     from tests.unit.sources.conftest import Source
 
 SMALL = tensors(a=100, b=200)
@@ -60,6 +65,24 @@ def repository(fake: FakeHub) -> Repository:
     return repository
 
 
+class Unread(Seen):
+    """Notes which files were hashed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.read: list[Path] = []
+
+    def remember(
+        self, path: Path, purpose: "Json", status: os.stat_result, content: Content
+    ) -> None:
+        self.read.append(path)
+        super().remember(path, purpose, status, content)
+
+
+def entry(repository: Repository, path: str) -> Entry:
+    return repository.commits[repository.branches["main"]].files[path]
+
+
 def sha256(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).hexdigest())
 
@@ -74,7 +97,7 @@ def times(fake: FakeHub, name: str) -> int:
     return sum(one.path.endswith(name) for one in [*fake.requests, *fake.cdn_requests])
 
 
-def read(source: "HubSource", lock: ModelLock, path: str, offset: int = 0) -> bytes:
+def read(source: HubSource, lock: ModelLock, path: str, offset: int = 0) -> bytes:
     one = file(lock, path)
     with source.shelf(lock, silent).open(Content(one.digest, one.size), offset) as stream:
         return stream.read()
@@ -290,7 +313,8 @@ def test_the_hubs_own_cache_is_read_in_place(
     content = Content(large.digest, large.size)
     place = tmp_path / "hub" / "models--org--m" / "blobs" / large.digest.hex
     place.parent.mkdir(parents=True)
-    with hub.open(source._reach(str(lock.origin["commit"])).at(large.path)) as stream:
+    at = source._reach(str(lock.origin["commit"])).at(large.path)
+    with hub.open(at, 0, large.size) as stream:
         place.write_bytes(stream.read())
     before = times(fake, "large.safetensors")
     assert "large.safetensors" not in source.distant(lock)
@@ -318,6 +342,39 @@ def test_a_damaged_file_in_the_hubs_cache_is_told_and_not_used(
     (note,) = notes(events)
     assert "damaged" in note
     assert read(source, lock, "large.safetensors", one.size - 8) != bytes(8)
+
+
+def test_of_a_file_in_the_hubs_cache_nothing_but_the_head_is_read_to_lock_it(
+    repository: Repository, make_source: "Source", tmp_path: Path, fake: FakeHub
+) -> None:
+    seen = Unread(tmp_path / "cache")
+    expected = make_source().resolve(silent)
+    one = file(expected, "large.safetensors")
+    place = tmp_path / "hub" / "models--org--m" / "blobs" / one.digest.hex
+    place.parent.mkdir(parents=True)
+    with place.open("wb") as stream:
+        for block in entry(repository, "large.safetensors").content.read():
+            stream.write(block)
+    before = times(fake, "large.safetensors")
+    again = make_source(cache=HubCache(tmp_path / "hub", seen)).resolve(silent)
+    assert again == expected
+    assert times(fake, "large.safetensors") == before
+    assert not seen.read
+
+
+def test_a_damaged_head_in_the_hubs_cache_is_told_and_read_from_the_hub(
+    repository: Repository, make_source: "Source", tmp_path: Path
+) -> None:
+    expected = make_source().resolve(silent)
+    one = file(expected, "large.safetensors")
+    place = tmp_path / "hub" / "models--org--m" / "blobs" / one.digest.hex
+    place.parent.mkdir(parents=True)
+    with place.open("wb") as stream:
+        stream.truncate(one.size)
+    events: list[Event] = []
+    assert make_source().resolve(events.append) == expected
+    (note,) = notes(events)
+    assert "damaged" in note
 
 
 def test_wrong_bytes_from_the_hub_are_found_when_the_layer_is_made(
@@ -385,6 +442,38 @@ def test_a_hub_that_gives_another_commit_than_the_locked_one_is_refused(
     repository.commit({"README.md": b"# another\n"})
     with Lying(hub.place) as lying, pytest.raises(WrongBytes, match="another commit"):
         make_source(hub=lambda: lying, locked=lock).resolve(silent)
+
+
+@pytest.mark.parametrize("kind", [HubSource, HubAdapter])
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_commit_that_is_asked_for_is_the_one_that_is_locked(
+    repository: Repository, hub: Hub, make_source: "Source", kind: type[HubSource], upper: bool
+) -> None:
+    class Lying(Hub):
+        def look(self, model: str, revision: str | None) -> Snapshot:
+            return hub.look(model, "main")
+
+    asked = repository.branches["main"]
+    revision = asked.upper() if upper else asked
+    with Lying(hub.place) as lying:
+        if kind is HubSource:
+            make_source(hub=lambda: lying, revision=revision).resolve(silent)
+        repository.commit({"README.md": b"# another\n"})
+        with pytest.raises(WrongBytes, match="another commit"):
+            make_source(kind, hub=lambda: lying, revision=revision).resolve(silent)
+
+
+def test_what_vanishes_while_it_is_locked_is_in_no_lock(
+    fake: FakeHub, repository: Repository, make_source: "Source"
+) -> None:
+    fake.status_path, fake.status_next = "/large.safetensors", [404]
+    with pytest.raises(TryAgain, match="that it lists") as caught:
+        make_source().resolve(silent)
+    assert "models.lock" not in str(caught.value)
+    lock = locked(make_source().resolve(silent))
+    fake.status_next = [404, 404]
+    with pytest.raises(LockAgain, match=r"models\.lock"):
+        make_source(locked=lock).resolve(silent)
 
 
 @pytest.mark.parametrize("size", [-1, "7", 1.5, True])

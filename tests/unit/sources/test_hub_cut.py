@@ -1,8 +1,9 @@
 """Files that are too large for a registry: cut when they are locked, put together when read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from safetensors import safe_open
@@ -220,6 +221,47 @@ def test_an_original_that_was_read_once_is_not_read_again(
     assert elsewhere.files == first.files
     assert not elsewhere.layers.keys() & first.layers.keys()
     assert not {*elsewhere.layers.values()} & {*first.layers.values()}
+
+
+@pytest.mark.parametrize("how", ["locked", "before"])
+def test_what_an_earlier_lock_has_of_an_original_is_not_read_again(
+    fake: FakeHub, make_source: "Source", tmp_path: Path, how: str
+) -> None:
+    original = big_tensors(a=BIG, b=BIG)
+    repository = fake.repository("org/m")
+    repository.commit({"config.json": CONFIG, "model.safetensors": original})
+    most = BIG + 4096
+    first = make_source(largest_file=most).resolve(silent)
+    lock = replace(locked(first), layers=first.layers)
+    sent = sum(one.sent for one in fake.cdn_requests)
+    if how == "before":
+        repository.commit({"README.md": b"new"})
+
+    def elsewhere(name: str, **said: Any) -> Resolved:
+        return make_source(store=Store(tmp_path / name), **said).resolve(silent)
+
+    again = elsewhere("second", largest_file=most, **{how: lock})
+    assert [one for one in again.files if one.cut] == [one for one in first.files if one.cut]
+    assert again.layers == first.layers
+    assert sum(one.sent for one in fake.cdn_requests) - sent <= 2 << 18
+    wrong = tuple(
+        replace(one, cut=replace(one.cut, head=Content.of(b"another"))) if one.cut else one
+        for one in lock.files
+    )
+    for number, other in enumerate((replace(lock, files=wrong), replace(lock, files=()))):
+        sent = sum(one.sent for one in fake.cdn_requests)
+        found = elsewhere(f"third {number}", largest_file=most, before=other)
+        assert found.layers == first.layers
+        assert sum(one.sent for one in fake.cdn_requests) - sent > original.size
+
+
+def test_another_limit_reads_an_original_again(fake: FakeHub, make_source: "Source") -> None:
+    original = big_tensors(a=BIG, b=BIG, c=BIG)
+    fake.repository("org/m").commit({"config.json": CONFIG, "model.safetensors": original})
+    lock = locked(make_source(largest_file=BIG + 4096).resolve(silent))
+    found = make_source(largest_file=2 * BIG + 4096, before=lock).resolve(silent)
+    assert found == make_source(largest_file=2 * BIG + 4096).resolve(silent)
+    assert len([one for one in found.files if one.cut]) == 2
 
 
 def test_an_original_with_wrong_bytes_is_not_locked(fake: FakeHub, make_source: "Source") -> None:

@@ -24,7 +24,7 @@ from ovenproof.core.manifest import read as read_manifest
 from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.modelpack import modelpack, raw_layers, raw_steps
 from ovenproof.core.shapes import weights_image
-from ovenproof.errors import BadFile, Several, WrongBytes
+from ovenproof.errors import BadFile, LockAgain, Several, WrongBytes
 from ovenproof.events import Event, Finished, silent
 from ovenproof.registry.client import Registries
 from ovenproof.sources import raw
@@ -467,6 +467,74 @@ def test_a_name_that_the_registry_does_not_have_is_told(
         locked_by(oci(reference="HTTP://x"))
 
 
+def test_a_locked_manifest_that_is_gone_is_to_be_locked_again(
+    registry: FakeRegistry, oci: Callable[..., OciArtifact]
+) -> None:
+    push_modelpack(registry)
+    lock = locked_by(oci())
+    registry.manifests.clear()
+    with pytest.raises(LockAgain, match="--upgrade"):
+        locked_by(oci(locked=lock))
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [("org/other--modeling.Model", "another repository"), ("modeling.Model", "push the model")],
+)
+def test_trusted_code_that_is_not_in_the_artifact_is_refused(
+    registry: FakeRegistry, oci: Callable[..., OciArtifact], reference: str, told: str
+) -> None:
+    config = json.dumps({"auto_map": {"AutoModel": reference}}).encode()
+    push_layers(
+        registry,
+        raw_layer("config.json", config),
+        raw_layer("m.safetensors", safetensors(1)),
+    )
+    locked_by(oci())
+    with pytest.raises(BadFile, match=told):
+        locked_by(oci(remote_code=True))
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J.json", "config.json/x.py", "x" * 300 + ".json"])
+def test_names_that_no_file_can_have_are_refused(
+    registry: FakeRegistry, oci: Callable[..., OciArtifact], name: str
+) -> None:
+    push_layers(
+        registry,
+        raw_layer("config.json", b"{}"),
+        raw_layer("m.safetensors", safetensors(1)),
+        raw_layer(name, b"{}"),
+    )
+    with pytest.raises(WrongBytes, match="cannot be one") as caught:
+        locked_by(oci(remote_code=True))
+    assert "hub" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("said", "kept"), [("MIT", "MIT"), ("\x1b[2J", None), ("x" * 201, None)])
+def test_a_licence_that_nobody_can_read_is_left_out(
+    registry: FakeRegistry, oci: Callable[..., OciArtifact], said: str, kept: str | None
+) -> None:
+    push_layers(
+        registry,
+        raw_layer("config.json", b"{}"),
+        raw_layer("m.safetensors", safetensors(1)),
+        annotations={"org.opencontainers.image.licenses": said},
+    )
+    assert locked_by(oci()).facts.get("license") == kept
+
+
+def test_modelopts_own_file_is_read(
+    registry: FakeRegistry, oci: Callable[..., OciArtifact]
+) -> None:
+    push_layers(
+        registry,
+        raw_layer("config.json", b"{}"),
+        raw_layer("hf_quant_config.json", b'{"quantization": {"quant_algo": "NVFP4"}}'),
+        raw_layer("m.safetensors", safetensors(1)),
+    )
+    assert locked_by(oci()).facts["quantization"] == "modelopt_fp4"
+
+
 def test_an_index_is_followed_to_our_platform(
     registry: FakeRegistry, oci: Callable[..., OciArtifact]
 ) -> None:
@@ -633,6 +701,68 @@ def test_a_header_that_claims_to_be_enormous_is_not_read() -> None:
     block[148:156] = b"%06o\0 " % sum(block)
     with pytest.raises(WrongBytes, match="larger than any name needs"):
         lying_in(bytes(block) + bytes(2 << 20))
+
+
+def with_pax(said: Mapping[str, str], data: bytes = b"x" * 10) -> bytes:
+    """An archive of one file with these words before it, whatever they mean."""
+    records = b""
+    for key, value in said.items():
+        body = f" {key}={value}\n".encode()
+        size = next(n for n in range(len(body), len(body) + 20) if n == len(str(n)) + len(body))
+        records += str(size).encode() + body
+    words = tarfile.TarInfo("words")
+    words.type, words.size = tarfile.XHDTYPE, len(records)
+    file = tarfile.TarInfo("m/config.json")
+    file.size = len(data)
+    parts = (words.tobuf(tarfile.USTAR_FORMAT), records, file.tobuf(tarfile.USTAR_FORMAT), data)
+    return b"".join(part + bytes(-len(part) % 512) for part in parts) + bytes(1024)
+
+
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"GNU.sparse.map": "abc"},
+        {"GNU.sparse.map": "1,2", "GNU.sparse.size": "x"},
+        {**SPARSE, "GNU.sparse.realsize": "q"},
+        {"size": "-1536"},  # it would lead back to its own header, for ever
+        {"size": "-1"},
+        {"size": "999999999"},
+        {"size": "9" * 400},
+    ],
+)
+def test_an_archive_that_lies_about_its_files_is_refused(said: dict[str, str]) -> None:
+    with pytest.raises(WrongBytes, match="no archive"):
+        lying_in(with_pax(said))
+
+
+def test_a_list_of_holes_without_an_end_is_not_read_to_its_end() -> None:
+    data = with_pax(SPARSE, b"99999999\n" + b"1\n" * (2 << 20))
+    shelves = Shelves()
+    with pytest.raises(WrongBytes, match="larger than any name needs"):
+        lying_in(data, remote=shelves)
+    assert shelves.read[Content.of(data)] < 2_000_000
+
+
+def test_a_file_with_holes_is_refused() -> None:
+    data = b"1\n0\n512\n".ljust(512, b"\0") + b"x" * 512
+    with pytest.raises(BadFile, match="no sparse files"):
+        lying_in(with_pax({**SPARSE, "GNU.sparse.realsize": "512"}, data))
+
+
+def test_headers_of_headers_come_to_an_end() -> None:
+    words = tarfile.TarInfo("words")
+    words.type = tarfile.XHDTYPE
+    with pytest.raises(WrongBytes):
+        lying_in(words.tobuf(tarfile.USTAR_FORMAT) * 3000)
+
+
+def test_an_archive_of_more_members_than_a_model_has_is_refused() -> None:
+    data = tarfile.TarInfo("m/a").tobuf(tarfile.USTAR_FORMAT) * 10_001
+    with pytest.raises(WrongBytes, match="no archive"):
+        lying_in(data)
 
 
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)

@@ -7,13 +7,14 @@ import pickle
 import zipfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import pytest
 
 from ovenproof.errors import BadFile, WrongBytes
 from ovenproof.events import Event, silent
 from ovenproof.sources.pickles import fact, risk, scan
-from tests.fakes.hub import FakeHub
-from tests.unit.sources.repositories import CONFIG, notes, paths, tensors, torch_file
+from tests.fakes.hub import FakeHub, Sparse
+from tests.unit.sources.repositories import BIG, CONFIG, notes, paths, tensors, torch_file
 
 if TYPE_CHECKING:
     from ovenproof.sources.pickles import Scanned
@@ -63,11 +64,15 @@ def test_only_the_pickle_is_read_and_not_the_tensors() -> None:
     assert ranges.sent < 200_000
 
 
+def old_file(pickled: bytes) -> bytes:
+    """What torch.save wrote before it wrote zips."""
+    before = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    parts = [pickle.dumps(part, 2) for part in before]
+    return b"".join([*parts, pickled, pickle.dumps(["0"], 2)]) + bytes(1000)
+
+
 def test_a_file_of_the_old_kind_is_scanned_too() -> None:
-    magic = 0x1950A86A20F9469CFC6C
-    parts = (magic, 1001, {"little_endian": True}, collections.OrderedDict(a=1), ["0"])
-    data = b"".join(pickle.dumps(part, 2) for part in parts) + bytes(1000)
-    assert look(data).known == ("collections.OrderedDict",)
+    assert look(old_file(GOOD)).known == ("collections.OrderedDict",)
 
 
 @pytest.mark.parametrize("data", [torch_file(BAD), BAD, pickle.dumps(Evil(), 4)[:-1]])
@@ -138,6 +143,42 @@ def test_a_dangerous_pickle_is_not_locked(fake: FakeHub, make_source: "Source") 
     commit(fake, pytorch_model__bin=torch_file(BAD))
     with pytest.raises(BadFile, match=r"posix\.system"):
         make_source(allow_pickle=True).resolve(silent)
+
+
+def test_a_hub_cannot_show_the_scanner_another_file_than_everybody(
+    fake: FakeHub, make_source: "Source"
+) -> None:
+    """The scan sees its beginning; what the hub promises is the digest of all of it."""
+    sparse = Sparse(BIG, 0, old_file(GOOD))
+    fake.repository("org/m").commit({"config.json": CONFIG, "pytorch_model.bin": sparse})
+    fake.wrong_bytes = {"pytorch_model.bin": BIG - 1}
+    with pytest.raises(WrongBytes):
+        make_source(allow_pickle=True).resolve(silent)
+    fake.wrong_bytes = {}
+    found = make_source(allow_pickle=True).resolve(silent)
+    assert "pickles" in found.facts
+
+
+@pytest.mark.parametrize("name", ["head__PT", "head__pkl", "head__joblib", "head__Pickle"])
+def test_a_pickle_by_another_name_is_scanned_too(
+    fake: FakeHub, make_source: "Source", name: str
+) -> None:
+    commit(fake, **{name: torch_file(BAD)}, model__safetensors=tensors(a=1))
+    with pytest.raises(BadFile, match=r"posix\.system"):
+        make_source(allow_pickle=True, include=("head.*",)).resolve(silent)
+
+
+@pytest.mark.parametrize("name", ["a__npz", "a__npy"])
+def test_what_numpy_wrote_is_refused_where_it_cannot_be_looked_into(
+    fake: FakeHub, make_source: "Source", name: str
+) -> None:
+    plain, packed = io.BytesIO(), io.BytesIO()
+    np.save(plain, np.zeros(3))
+    np.savez(packed, x=np.zeros(3))
+    data = (plain if name == "a__npy" else packed).getvalue()
+    commit(fake, **{name: data}, model__safetensors=tensors(a=1))
+    with pytest.raises(BadFile, match="looked into"):
+        make_source(allow_pickle=True, include=("a.*",)).resolve(silent)
 
 
 def test_safetensors_are_taken_though_pickles_are_allowed(

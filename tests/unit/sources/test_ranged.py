@@ -35,6 +35,19 @@ def test_it_reads_as_a_file_in_memory_does(moves: list[tuple[int, int, int]]) ->
         assert ours.tell() == theirs.tell()
 
 
+def test_as_much_comes_at_once_as_is_asked_for() -> None:
+    def open_range(offset: int, size: int) -> BinaryIO:
+        sizes.append(size)
+        return io.BytesIO(DATA[offset : offset + size])
+
+    sizes: list[int] = []
+    file = Ranged(open_range, len(DATA), limit=1 << 20, name="x", least=30_000)
+    for place in (0, 29_999, 50_000, 99_999):
+        file.seek(place)
+        file.read(1)
+    assert sizes == [30_000, 30_000, 1]
+
+
 def test_before_the_beginning_there_is_nothing() -> None:
     with pytest.raises(ValueError, match="before"):
         ranged().seek(-1)

@@ -251,17 +251,27 @@ def test_a_pattern_that_includes_nothing_is_told() -> None:
         choose(*WHOLE, ".hidden/a.png", include=[".hidden/*"])
 
 
+PICKLES = ("head.pt", "a.PT", "a.pkl", "a.Pickle", "a.joblib", "a.npy", "a.npz", "a.CKPT")
+
+
 @pytest.mark.parametrize(
     ("path", "match"),
     [
         ("x.py", "trust_remote_code"),
-        ("head.pt", "allow_pickle"),
+        ("X.PY", "trust_remote_code"),
+        *((name, "allow_pickle") for name in PICKLES),
         ("consolidated.safetensors", "beside which"),
     ],
 )
 def test_what_may_not_be_baked_is_not_included_either(path: str, match: str) -> None:
     with pytest.raises(BadFile, match=match):
-        choose(*WHOLE, "head.pt", "consolidated.safetensors", include=[path])
+        choose(*WHOLE, "X.PY", *PICKLES, "consolidated.safetensors", include=[path])
+
+
+def test_a_licence_is_no_code_and_no_pickle() -> None:
+    names = ["LICENSE.pkl", "NOTICE.BIN", "LICENSE.py", "LICENSE.txt"]
+    found = choose(*WHOLE, *names, allow_pickle=True)
+    assert [path for path in found.texts if path in names] == ["LICENSE.txt"]
 
 
 def test_what_is_included_may_be_allowed() -> None:

@@ -1,13 +1,19 @@
-"""Threads that work off a pile of tasks; a task may lay others on top of it."""
+"""Threads: some things at once, and a pile of tasks on which a task may lay others."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from ovenproof.errors import OvenproofError, raise_all
 
 GRACE_S = 10.0
-"""How long an interrupted run waits for its threads; a stuck hub does not hold it longer."""
+"""How long an interrupted run waits for its threads, which tidy up meanwhile: uploads end so that
+they can go on later. Whoever is stuck at the other end does not hold it longer."""
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 Task: TypeAlias = Callable[[], None]
 
 
@@ -71,3 +77,31 @@ class Crew:
                 return None
             self._busy += 1
             return self._pile.pop()
+
+
+def each(
+    work: Callable[[Item], Answer], items: Iterable[Item], jobs: int, *, go_on: bool = False
+) -> list[Answer]:
+    """What the work gives for each item, in their order; so many are done at once.
+
+    Raises all faults together, once what runs has ended. After one of them nothing new is begun,
+    unless we are to `go_on`: then there is one for each item that has a fault.
+    """
+    wanted = tuple(items)
+    crew = Crew(min(jobs, len(wanted)))
+    answers: dict[int, Answer] = {}
+    faults: dict[int, OvenproofError] = {}
+
+    def do(number: int, item: Item) -> None:
+        if crew.stopped:
+            return
+        try:
+            answers[number] = work(item)
+        except OvenproofError as fault:
+            faults[number] = fault
+            if not go_on:
+                crew.stopped = True
+
+    crew.run(partial(do, number, item) for number, item in enumerate(wanted))
+    raise_all(faults[number] for number in sorted(faults))
+    return [answers[number] for number in sorted(answers)]
