@@ -33,6 +33,11 @@ def _on_a_line(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
+def _indented(text: str) -> str:
+    """The same text, whose other lines stand below its first."""
+    return text.replace("\n", "\n" + " " * len("  expected "))
+
+
 class OvenproofError(Exception):
     """Something could not be done, and the reader is told what helps."""
 
@@ -69,9 +74,9 @@ class OvenproofError(Exception):
         if self.excerpt is not None:
             lines.append(self.excerpt)
         if self.expected is not None:
-            lines.append(f"  expected {self.expected}")
+            lines.append(f"  expected {_indented(self.expected)}")
         if self.got is not None:
-            lines.append(f"  got      {self.got}")
+            lines.append(f"  got      {_indented(self.got)}")
         if self.hint is not None:
             lines.append(f"hint: {self.hint}")
         return visible("\n".join(lines))
@@ -146,7 +151,7 @@ class MissingTool(OvenproofError):
 
 def each_once(faults: "Iterable[OvenproofError]") -> tuple[OvenproofError, ...]:
     """All faults, one by one; what several threads have found in the same words is one of them."""
-    found = {}
+    found: dict[tuple[type[OvenproofError], str], OvenproofError] = {}
     for fault in faults:
         for one in fault.faults if isinstance(fault, Several) else (fault,):
             found.setdefault((type(one), one.text()), one)

@@ -48,8 +48,13 @@ class Origins:
     project: Project
     machine: Machine
 
-    def source(self, entry: Entry, lock: ModelLock | None = None) -> Source:
-        """Where an entry's weights come from; what a lock has pinned stays where it can."""
+    def source(
+        self, entry: Entry, lock: ModelLock | None = None, *, earlier: ModelLock | None = None
+    ) -> Source:
+        """Where an entry's weights come from; what a lock has pinned stays where it can.
+
+        Of an earlier lock only what holds for the same bytes is taken over.
+        """
         match entry.source:
             case LocalFolder(path=path):
                 return Folder(
@@ -74,6 +79,7 @@ class Origins:
                     exclude=entry.exclude,
                     largest_file=self._largest_file(entry),
                     locked=lock,
+                    before=earlier,
                 )
             case OciModel(reference=reference):
                 return OciArtifact(

@@ -117,8 +117,10 @@ class Resolver:
 
     def resolved(self, entry: Entry, *, upgrade: bool) -> tuple[ModelLock, Proofs]:
         """What the entry's sources have now, and the layers that were proven on the way."""
-        before = None if upgrade else self.project.models_lock().models.get(entry.name)
-        found = self.origins.source(entry, before).resolve(self.machine.listener)
+        earlier = self.project.models_lock().models.get(entry.name)
+        before = None if upgrade else earlier
+        source = self.origins.source(entry, before, earlier=earlier)
+        found = source.resolve(self.machine.listener)
         _check(entry, found.facts)
         lock = ModelLock(
             fingerprint=fingerprint(entry.source_fingerprint()),

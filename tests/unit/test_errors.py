@@ -39,11 +39,14 @@ def kinds() -> list[type[OvenproofError]]:
 
 
 def test_what_a_stranger_wrote_does_not_act_on_the_terminal() -> None:
-    fault = BadFile("x", subject="a\x1b[2Jb\nhint: c", where="\x9b1m", got="\u202efdp\r\ud800")
-    assert fault.text() == (
-        "error: x: `a\\x1b[2Jb\\nhint: c` (\\x9b1m)\n  got      \\u202efdp\\r\\ud800"
+    fault = BadFile(
+        "x", subject="a\x1b[2Jb\nhint: c", where="\x9b1m", got="\u202efdp\r\ud800\nhint: d"
     )
-    assert str(Several([fault, fault])) == f"{fault.text()}\n\n{fault.text()}"
+    assert fault.text() == (
+        "error: x: `a\\x1b[2Jb\\nhint: c` (\\x9b1m)\n  got      \\u202efdp\\r\\ud800\n"
+        "           hint: d"
+    )
+    assert str(Several([fault, FULL])) == f"{fault.text()}\n\n{FULL.text()}"
     assert fault.subject == "a\x1b[2Jb\nhint: c"
 
 

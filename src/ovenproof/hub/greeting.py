@@ -13,9 +13,12 @@ _TIMEOUT = httpx2.Timeout(3.0, connect=2.0)
 def greet(place: Place) -> None:
     """Ask the hub who we are. Any answer will do, for mirrors need not know this question.
 
-    Raises TryAgain where none comes soon, NoAccess where the token is refused. Nobody is followed
-    to another place: the token is for this one.
+    Raises TryAgain where none comes soon or nobody is to be asked, NoAccess where the token is
+    refused. Nobody is followed to another place: the token is for this one.
     """
+    if place.offline:
+        hint = "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or lock on another machine"
+        raise TryAgain("it is not asked", where=place.shown, got="told to stay offline", hint=hint)
     headers = {"User-Agent": "ovenproof"}
     if place.token is not None:
         headers["Authorization"] = f"Bearer {place.token}"

@@ -47,7 +47,6 @@ def look(asking: Asking, model: str, revision: str | None, waits_s: Sequence[flo
         raise offline(model)
     with _ONCE:
         _prepare()
-    _MAY_SEE.set(httpx2.URL(place.endpoint))
     api = HfApi(
         endpoint=place.endpoint,
         token=place.token or False,  # False: none, and not one that it finds by itself
@@ -63,7 +62,7 @@ def look(asking: Asking, model: str, revision: str | None, waits_s: Sequence[flo
         response = _patiently(ask, waits_s)
         return Page(entries=response.json(), next=response.links.get("next", {}).get("url"))
 
-    with _told(place, model, revision):
+    with _told(place, model, revision), _shown_to(httpx2.URL(place.endpoint)):
         info = _patiently(lambda: api.model_info(model, revision=revision), waits_s)
         commit = info.sha or ""
         if not _COMMIT.fullmatch(commit):
@@ -97,10 +96,19 @@ def _in_time(request: httpx2.Request) -> None:
     request.extensions["timeout"] = _TIMEOUT
 
 
+@contextmanager
+def _shown_to(hub: httpx2.URL) -> Iterator[None]:
+    before = _MAY_SEE.set(hub)
+    try:
+        yield
+    finally:
+        _MAY_SEE.reset(before)
+
+
 def _to_the_hub_alone(request: httpx2.Request) -> None:
     """Whoever the hub sends the client on to is not shown the token."""
     hub = _MAY_SEE.get()
-    if hub is None or origin(request.url) != origin(hub):
+    if hub is not None and origin(request.url) != origin(hub):
         request.headers.pop("Authorization", None)
 
 

@@ -17,7 +17,7 @@ from ovenproof.hub.cache import HubCache
 from ovenproof.hub.files import Snapshot
 from ovenproof.sources.hub_checkpoint import Looked, look_into
 from ovenproof.sources.hub_cut import Cuts, Cutter
-from ovenproof.sources.hub_files import HubFiles, each
+from ovenproof.sources.hub_files import HubFiles, check_commit, each
 from ovenproof.sources.hub_shelf import HubShelf, content_of
 from ovenproof.sources.interface import Resolved
 from ovenproof.sources.reach import Reach
@@ -180,7 +180,7 @@ class HubSource:
         if kept is None:
             found = self.hub().look(self.model, self.revision)
             if self.revision is not None and _COMMIT.fullmatch(self.revision):
-                _check_commit(self.model, found.commit, self.revision.lower())
+                check_commit(self.model, found.commit, self.revision.lower())
             return found
         try:
             found = self.hub().look(self.model, kept)
@@ -192,7 +192,7 @@ class HubSource:
                 got=fault.what,
                 hint="run `invoke lock --model NAME --upgrade` to lock what is there now",
             ) from fault
-        _check_commit(self.model, found.commit, kept)
+        check_commit(self.model, found.commit, kept)
         return found
 
     def _tell_doubts(self, listener: Listener) -> None:
@@ -238,17 +238,6 @@ def _changed(
         got=got,
         hint="somebody has tampered with the hub or a mirror: set HF_ENDPOINT to another one",
     )
-
-
-def _check_commit(model: str, got: str, wanted: str) -> None:
-    if got != wanted:
-        raise WrongBytes(
-            "the hub gives another commit than the one that was asked for",
-            subject=model,
-            expected=wanted,
-            got=got,
-            hint="set HF_ENDPOINT to another mirror",
-        )
 
 
 def _commit(lock: ModelLock) -> str:

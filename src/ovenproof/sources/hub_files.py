@@ -159,6 +159,18 @@ class HubFiles:
         )
 
 
+def check_commit(model: str, got: str, wanted: str) -> None:
+    """Whoever names a commit gets that one. Raises WrongBytes."""
+    if got != wanted:
+        raise WrongBytes(
+            "the hub gives another commit than the one that was asked for",
+            subject=model,
+            expected=wanted,
+            got=got,
+            hint="set HF_ENDPOINT to another mirror",
+        )
+
+
 def each(function: Callable[[Asked], Answer], items: Iterable[Asked]) -> list[Answer]:
     """The answers, in order, some asked for at once. Raises all faults together."""
     return crew.each(function, items, AT_ONCE, go_on=True)

@@ -56,7 +56,7 @@ class _Headers(io.BufferedReader):
         super().__init__(ranged)
         self._blob = blob
         self._since = 0
-        """Since the last header ended."""
+        """What was read since the last header ended."""
 
     def next(self) -> None:
         """What is read from here on is another header."""

@@ -103,14 +103,11 @@ def test_a_listing_that_has_trouble_is_asked_for_again(
 
 @pytest.mark.parametrize("where", ["https://elsewhere/x", "https://hub:444/", "http://hub/"])
 def test_the_client_shows_the_token_to_the_hub_alone(where: str) -> None:
-    token = looking._MAY_SEE.set(httpx2.URL("https://hub"))
-    try:
+    with looking._shown_to(httpx2.URL("https://hub")):
         for url, shown in ((where, False), ("https://HUB:443/x", True)):
             request = httpx2.Request("GET", url, headers={"Authorization": f"Bearer {TOKEN}"})
             looking._to_the_hub_alone(request)
             assert ("authorization" in request.headers) == shown
-    finally:
-        looking._MAY_SEE.reset(token)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ovenproof.errors import LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes
 from ovenproof.hub.asking import Asking
+from ovenproof.hub.greeting import greet
 from ovenproof.hub.hub import Hub, Located
 from ovenproof.hub.place import Place
 from tests.fakes.hub import FakeHub
@@ -94,17 +95,15 @@ def test_what_comes_after_the_range_is_not_waited_for(
     assert asked.sent < fake.surplus
 
 
-def test_a_connection_is_used_again_for_the_next_range(
-    hub: Hub, fake: FakeHub, model: Model
-) -> None:
-    made: list[object] = []
-    hub.open(model.at(WEIGHTS), 0, 100).read(100)
+def test_a_connection_is_used_again_for_the_next_range(hub: Hub, model: Model) -> None:
     pool = hub._asking._http._transport._pool  # type: ignore[attr-defined]
-    made.extend(pool.connections)
-    for offset in range(100, 500, 100):
+    used: list[object] = []
+    for offset in range(0, 500, 100):
         with hub.open(model.at(WEIGHTS), offset, 100) as stream:
             assert stream.read(100) == model.files[WEIGHTS][offset : offset + 100]
-    assert list(pool.connections) == made
+        used += pool.connections
+    assert len(used) == 5
+    assert len({id(one) for one in used}) == 1
 
 
 def test_a_hub_without_ranges_is_read_past(hub: Hub, fake: FakeHub, model: Model) -> None:
@@ -186,6 +185,8 @@ def test_who_is_told_to_stay_offline_asks_nobody(fake: FakeHub, model: Model) ->
             hub.open(model.at(WEIGHTS), 0, 10).read()
         with pytest.raises(TryAgain, match="stay offline"):
             hub.look(MODEL, None)
+    with pytest.raises(TryAgain, match="not asked"):
+        greet(place)
     assert not fake.requests
 
 

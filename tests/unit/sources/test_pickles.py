@@ -1,4 +1,4 @@
-"""Pickles: scanned by ranges before they are locked, and told of."""
+"""Pickles: brought and scanned before they are locked, and told of."""
 
 import collections
 import io
