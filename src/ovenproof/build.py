@@ -22,6 +22,7 @@ from ovenproof.errors import (
     OvenproofError,
     Several,
     TryAgain,
+    about_entry,
     raise_all,
 )
 from ovenproof.events import Noted
@@ -79,6 +80,12 @@ class Bake:
         A remote store that told a wrong layer is found out when the bytes go by, or when an output
         refuses its size. What it told is then proven, and the right image is made and handed over.
         """
+        with about_entry(self.entry.name):
+            return self._deliver(plan, output, save=save)
+
+    def _deliver(
+        self, plan: Plan, output: Output | None, *, save: bool
+    ) -> tuple[Image, Written | None]:
         if save and plan.to_run:
             self.project.check_saves()  # before gigabytes have moved
         image = self.finish(plan, save=save, output=output)
@@ -189,6 +196,13 @@ def prepare(
     project: Project, machine: Machine, name: str, *, may_lock: bool, shape: Shape = "image"
 ) -> Bake:
     """Everything that is needed to plan an entry; what is not locked yet is locked, if it may."""
+    with about_entry(name):
+        return _prepare(project, machine, name, may_lock=may_lock, shape=shape)
+
+
+def _prepare(
+    project: Project, machine: Machine, name: str, *, may_lock: bool, shape: Shape
+) -> Bake:
     catalogue = project.catalogue()
     entry = catalogue.entry(name)
     files = project.flavour(entry.flavour)

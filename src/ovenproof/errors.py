@@ -11,7 +11,8 @@ text tells a person. The form is always the same::
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 _UNSEEN = re.compile(
@@ -175,6 +176,30 @@ class Several(OvenproofError):
 
     def __reduce__(self) -> str | tuple[object, ...]:
         return (Several, (self.faults,))
+
+
+@contextmanager
+def about_entry(name: str) -> Iterator[None]:
+    """Say the entry's name where a hint has `--model NAME`: whoever raised it knew none."""
+    try:
+        yield
+    except OvenproofError as fault:
+        for one in each_once([fault]):
+            if one.hint is not None:
+                one.hint = one.hint.replace("--model NAME", f"--model {name}")
+        raise
+
+
+@contextmanager
+def found_in(where: object) -> Iterator[None]:
+    """Say where the file is that a fault is about, unless it says so itself."""
+    try:
+        yield
+    except OvenproofError as fault:
+        for one in each_once([fault]):
+            if isinstance(one, BadFile | WrongBytes) and one.where is None:
+                one.where = str(where)
+        raise
 
 
 def raise_all(faults: Iterable[OvenproofError]) -> None:

@@ -24,10 +24,11 @@ class Advanced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A started piece of work is done."""
+    """A started piece of work has ended."""
 
     name: str
     note: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any, TypeVar
 
 from ovenproof.bases import registry_base
@@ -195,8 +196,10 @@ class Project:
         if not self.saves:
             return
         with writing_to(path, hint="make the folder writable, and free space on its disk"):
-            sweep(path.parent)
-            write_file(path, [text.encode()])
+            place = Path(os.path.realpath(path))  # a link stays one, and what it names is written
+            sweep(place.parent)
+            mode = S_IMODE(place.stat().st_mode) & 0o777 if place.exists() else 0o644
+            write_file(place, [text.encode()], mode=mode)
 
 
 def _text(path: Path) -> str:

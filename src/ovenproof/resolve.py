@@ -14,7 +14,7 @@ from ovenproof.core.image_lock import ImageLock
 from ovenproof.core.lock import Proofs, fingerprint
 from ovenproof.core.model_lock import ModelLock, Order
 from ovenproof.core.plan import Step, taken
-from ovenproof.errors import LockAgain
+from ovenproof.errors import LockAgain, about_entry
 from ovenproof.events import Noted
 from ovenproof.machine import Machine
 from ovenproof.origins import Origins
@@ -85,6 +85,12 @@ class Resolver:
 
         The commit of a hub's model stays what it is, unless `upgrade` asks for the newest.
         """
+        with about_entry(entry.name):
+            return self._lock_model(entry, files, image_lock, upgrade=upgrade)
+
+    def _lock_model(
+        self, entry: Entry, files: FlavourFiles, image_lock: ImageLock, *, upgrade: bool
+    ) -> ModelLock:
         self.project.check_saves()
         lock, proven = self.resolved(entry, upgrade=upgrade)
         placed = self.origins.placed(entry, lock)
@@ -117,6 +123,10 @@ class Resolver:
 
     def resolved(self, entry: Entry, *, upgrade: bool) -> tuple[ModelLock, Proofs]:
         """What the entry's sources have now, and the layers that were proven on the way."""
+        with about_entry(entry.name):
+            return self._resolved(entry, upgrade=upgrade)
+
+    def _resolved(self, entry: Entry, *, upgrade: bool) -> tuple[ModelLock, Proofs]:
         earlier = self.project.models_lock().models.get(entry.name)
         before = None if upgrade else earlier
         source = self.origins.source(entry, before, earlier=earlier)

@@ -236,10 +236,20 @@ def test_the_doctor_says_which_hub_answers_and_whose_token_it_gets(project: Proj
         assert "refuses the token (HTTP status 401)" in found["detail"]
         assert f"token from {cache / 'token'}" in found["detail"]
     for endpoint, said in [("http://me:canary@127.0.0.1:9", "does not answer"), ("x", "HF_ENDP")]:
-        found = asked(HF_ENDPOINT=endpoint)
+        found = asked(HF_ENDPOINT=endpoint, HF_HUB_DISABLE_IMPLICIT_TOKEN="1")
         assert not found["fine"]
         assert found["hint"]
         assert said in found["detail"]
+
+
+def test_the_doctor_survives_a_proxy_that_nobody_can_use(project: Project) -> None:
+    done = project.run(
+        "doctor", "--json", HTTPS_PROXY="socks5://me:canary@127.0.0.1:9", NO_PROXY=""
+    )
+    found = {item["name"]: item for item in done.json()}["hub"]
+    assert not found["fine"]
+    assert "HTTPS_PROXY" in found["hint"]
+    assert "canary" not in done.out + done.err
 
 
 def _without_repository(catalogue: Path) -> str:

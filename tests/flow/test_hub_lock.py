@@ -174,7 +174,7 @@ def test_a_commit_that_a_force_push_took_away_is_named_and_an_upgrade_helps(
     with FakeRegistry() as registry:
         to = ("--to", f"{registry.address}/a/models")
         for done in (project.run(*LOCK), project.run("push", "--model", "tiny", *to)):
-            refused(done, 4, MODEL, old)
+            refused(done, 4, MODEL, old, "lock --model tiny --upgrade")
         assert registry.tags["a/models"] == {}
         assert snapshot(project) == before
         assert project.run(*LOCK, "--upgrade").code == 0

@@ -15,6 +15,10 @@ from ovenproof.errors import (
     NoSpace,
     OvenproofError,
     Several,
+    TryAgain,
+    WrongBytes,
+    about_entry,
+    found_in,
     raise_all,
     visible,
 )
@@ -135,3 +139,17 @@ def test_what_several_threads_have_found_in_the_same_words_is_said_once() -> Non
     with pytest.raises(Several) as caught:
         raise_all([*twice, BadFile("no room", subject="here")])
     assert [type(fault) for fault in caught.value.faults] == [NoSpace, BadFile]
+
+
+def test_a_hint_names_the_entry_that_was_worked_on() -> None:
+    faults = [BadFile("a", hint="run `invoke lock --model NAME --upgrade`"), BadFile("b")]
+    with pytest.raises(Several) as caught, about_entry("tiny"):
+        raise Several(faults)
+    assert "run `invoke lock --model tiny --upgrade`" in str(caught.value)
+
+
+def test_a_fault_says_whose_file_it_is_unless_it_does_so_itself() -> None:
+    faults = [BadFile("a", subject="x"), WrongBytes("b", where="there"), TryAgain("c")]
+    with pytest.raises(Several) as caught, found_in("org/m"):
+        raise Several(faults)
+    assert [one.where for one in caught.value.faults] == ["org/m", "there", None]

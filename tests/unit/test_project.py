@@ -298,3 +298,25 @@ def test_a_base_has_a_layer(project: Project) -> None:
     project.save_image(files, replace(IMAGE, base=replace(BASE, layers=())))
     with pytest.raises(BadFile, match="at least one layer"):
         project.image_lock(files)
+
+
+def test_a_lock_keeps_its_mode(project: Project) -> None:
+    project.save_model("one", MODEL)
+    lock = project.root / "models.lock"
+    assert lock.stat().st_mode & 0o777 == 0o644
+    lock.chmod(0o660)
+    project.save_model("two", MODEL)
+    assert lock.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_that_is_a_link_stays_one(project: Project, tmp_path: Path, there: bool) -> None:
+    lock, target = project.root / "models.lock", tmp_path / "elsewhere" / "models.lock"
+    target.parent.mkdir()
+    if there:
+        target.write_text(ModelsLock().to_text())
+    lock.symlink_to(target)
+    project.save_model("one", MODEL)
+    assert lock.is_symlink()
+    assert ModelsLock.parse(target.read_text(), name="models.lock").models == {"one": MODEL}
+    assert [path.name for path in target.parent.iterdir()] == ["models.lock"]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ovenproof.events import Advanced, Finished, Noted, Started
+from ovenproof.events import Advanced, Expected, Finished, Noted, Started
 from ovenproof.tasks.screen import count, progress
 from ovenproof.tasks.shell import say
 
@@ -66,3 +66,19 @@ def test_the_live_lines_do_not_act_on_the_terminal_either(
 
 def test_one_of_a_thing_is_not_many() -> None:
     assert [count(number, "blob") for number in (0, 1, 2)] == ["0 blobs", "1 blob", "2 blobs"]
+
+
+def test_what_failed_is_not_called_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as listener:
+        listener(Expected(total=3_000))
+        listener(Started(name="one", total=2_000))
+        listener(Advanced(name="one", size=500))
+        listener(Finished(name="one", failed=True))
+        listener(Started(name="two", total=1_000))
+        listener(Finished(name="two"))
+    assert capsys.readouterr().err.splitlines() == [
+        "one … 2 kB",
+        "one: failed, 0 B of 3 kB",
+        "two … 1 kB",
+        "two: done, 1 kB of 3 kB",
+    ]

@@ -14,6 +14,7 @@ from ovenproof.core.address import shown
 from ovenproof.core.image_lock import LockedDeb
 from ovenproof.errors import LockAgain, NoAccess, OvenproofError, TryAgain, WrongBytes, raise_all
 from ovenproof.events import Advanced, Finished, Listener, Started, silent
+from ovenproof.net.client import client
 from ovenproof.store.store import Store
 
 WAITS_S = (0.5, 2.0)
@@ -55,10 +56,10 @@ def fetch(
     if not missing:
         return
     with (
-        httpx2.Client(follow_redirects=True, timeout=_TIMEOUT) as client,
+        client(follow_redirects=True, timeout=_TIMEOUT) as http,
         ThreadPoolExecutor(max_workers=jobs) as pool,
     ):
-        run = _Run(client=client, store=store, mirrors=mirrors, listener=listener, waits_s=waits_s)
+        run = _Run(client=http, store=store, mirrors=mirrors, listener=listener, waits_s=waits_s)
         try:
             faults = list(pool.map(run.fetch, missing))
         except BaseException:  # a full disk, or a person's Ctrl-C: start no more
@@ -89,7 +90,7 @@ class _Run:
                 self.store.add(self._chunks(deb, mirror, name), expected=deb.content, what=name)
             except (WrongBytes, _Forbidden, TryAgain, LockAgain) as error:
                 faults.append(error)
-                self.listener(Finished(name=name, note="failed"))
+                self.listener(Finished(name=name, failed=True))
             else:
                 self.listener(Finished(name=name))
                 return None

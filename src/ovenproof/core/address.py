@@ -2,7 +2,8 @@
 
 import re
 
-_ACCOUNT = re.compile(r"//[^/\s]*@")
+_ACCOUNT = re.compile(r"//(?:[^/\s:\[@]*:(?!\d*(?:[/?#\s]|$))\S*@(?!sha256:)|[^/\s]*@)")
+"""After a colon that no port follows a password begins, which may have slashes in it."""
 _LOGIN = re.compile(r"^.*@(?!sha256:)", re.DOTALL)
 
 

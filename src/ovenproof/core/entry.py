@@ -7,6 +7,7 @@ from ovenproof.core.digest import Json
 
 ADAPTERS = "/adapters"
 """The folder of the image that holds a folder for each adapter."""
+HUB_MODEL = r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
 ADAPTER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM takes as `--max-lora-rank`."""

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, assert_never
 from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.entry import (
     ADAPTER_NAME,
+    HUB_MODEL,
     Entry,
     HubModel,
     LocalFolder,
@@ -27,6 +28,11 @@ from ovenproof.core.lock import (
     to_text,
 )
 from ovenproof.core.reader import Reader
+
+_OF_HUB = (
+    ("model", HUB_MODEL, "a model of the hub, such as org/name"),
+    ("commit", "[0-9a-f]{40}", "the 40 hex digits of a commit"),
+)
 
 Order: TypeAlias = Literal["weights-first", "base-first"]
 """Which of the two heavy parts lies at the bottom."""
@@ -119,7 +125,7 @@ class ModelLock:
             raise top.fault("files", "at least one file, and none twice", paths)
         return cls(
             fingerprint=top.digest("fingerprint"),
-            origin=top.mapping("origin"),
+            origin=_read_origin(top.below("origin")),
             files=files,
             facts=top.mapping("facts"),
             order="weights-first" if order == "weights-first" else "base-first",
@@ -168,6 +174,15 @@ def _is_from(origin: Mapping[str, Json], source: Source) -> bool:
         case _:
             assert_never(source)
     return all(origin.get(key) == value for key, value in expected.items())
+
+
+def _read_origin(item: Reader) -> Mapping[str, Json]:
+    """What names a place on the hub ends up in addresses and paths: it is checked here."""
+    if item.value.get("kind") == "hub":
+        for key, pattern, expected in _OF_HUB:
+            if not re.fullmatch(pattern, item.text(key)):
+                raise item.fault(key, expected, item.text(key))
+    return item.value
 
 
 def _read_adapters(top: Reader) -> Mapping[str, ModelLock]:

@@ -8,11 +8,10 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from ovenproof.core import options, scalars
-from ovenproof.core.entry import ADAPTER_NAME
+from ovenproof.core.entry import ADAPTER_NAME, HUB_MODEL
 from ovenproof.core.quantization import DTYPES, METHODS, OTHER_DTYPES
 
 NAME = r"[a-z0-9_][a-z0-9_.-]{0,127}"
-_MODEL = r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
 _REVISION = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_./+-]*"
 _PINNED = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.!+_-]*"
 _HOST = r"(([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|localhost)(:[0-9]+)?/|[A-Za-z0-9-]+:[0-9]+/)"
@@ -32,7 +31,7 @@ def _hub_model(value: object) -> str:
     for start in ("https://huggingface.co/", "https://hf.co/"):
         if found.startswith(start):
             raise scalars.wrong(expected, f"write `{found.removeprefix(start).rstrip('/')}`")
-    return scalars.matching(_MODEL, expected, most=200)(found)
+    return scalars.matching(HUB_MODEL, expected, most=200)(found)
 
 
 def _quantization(value: object) -> str:
@@ -117,7 +116,7 @@ Size: TypeAlias = Annotated[
         }
     ),
 ]
-HubName: TypeAlias = Annotated[str, PlainValidator(_hub_model), _text_like(_MODEL)]
+HubName: TypeAlias = Annotated[str, PlainValidator(_hub_model), _text_like(HUB_MODEL)]
 Revision: TypeAlias = Annotated[str, PlainValidator(_read_revision), WithJsonSchema(_WORD)]
 AdapterName: TypeAlias = Annotated[str, PlainValidator(_read_adapter), _text_like(ADAPTER_NAME)]
 Pinned: TypeAlias = Annotated[str, PlainValidator(_read_package), _text_like(_PINNED)]

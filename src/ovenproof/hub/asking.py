@@ -11,20 +11,23 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import ip_address
 from urllib.parse import quote
 
 import httpx2
 
 from ovenproof.hub.files import Located
 from ovenproof.hub.place import Place
-from ovenproof.hub.refusal import astray, offline
+from ovenproof.hub.refusal import astray, is_at, offline
+from ovenproof.net.client import client
 
 _REDIRECTS = 5
 _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0, pool=None)
+_WEB = ("http", "https")
 _OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _CONNECTIONS = httpx2.Limits(max_connections=None, max_keepalive_connections=32)
-_PORTS = {"http": 80, "https": 443}
+NEAR = "an address of this machine or of its own network"
 _PAGE = 16 << 20
 """More bytes than a thousand files take in a listing, whatever they are called."""
 _PAGE_S = 120.0
@@ -55,7 +58,7 @@ class Asking:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._own = httpx2.URL(place.endpoint)
-        self._http = httpx2.Client(
+        self._http = client(
             follow_redirects=False,
             timeout=_TIMEOUT,
             limits=_CONNECTIONS,
@@ -160,10 +163,12 @@ class Asking:
             url = before.join(location)
         except (httpx2.InvalidURL, ValueError):
             raise astray(self.place, at, before, "an address that is none") from None
-        if url.scheme not in _PORTS or not url.host:
+        if url.scheme not in _WEB or not url.host:
             raise astray(self.place, at, url, "not an address of the web")
         if before.scheme == "https" and url.scheme == "http":
             raise astray(self.place, at, url, "plain http after https")
+        if is_near(url) and not is_near(self._own):
+            raise astray(self.place, at, url, NEAR)
         return url
 
     def _get(
@@ -180,7 +185,7 @@ class Asking:
 
     def is_own(self, url: httpx2.URL) -> bool:
         """Whether somebody there may see the token."""
-        return origin(url) == origin(self._own)
+        return is_at(self.place, url)
 
 
 def address(place: Place, at: Located) -> str:
@@ -190,6 +195,17 @@ def address(place: Place, at: Located) -> str:
     )
 
 
-def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    """Who answers at an address, as browsers see it."""
-    return url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme)
+def is_near(url: httpx2.URL) -> bool:
+    """Whether an address is one of this machine, or of the link that it is on.
+
+    What answers there trusts whoever can ask, so no hub elsewhere may choose what is asked there.
+    """
+    host = url.host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_loopback or found.is_link_local or found.is_unspecified

@@ -216,17 +216,19 @@ class _Run:
             raise
         else:
             goal.close()
-            note = "failed" if file.failed else f"resumed at {have}" if have else ""
-            self.listener(Finished(name=file.name, note=note))
+            note = f"resumed at {have}" if have and not file.failed else ""
+            self.listener(Finished(name=file.name, note=note, failed=file.failed))
 
     def _again(self, file: _File, fault: WrongBytes) -> None:
         """Once more, from the first byte; then it is said what is wrong."""
         self.xet.give_up()
         if file.tries < _TRIES:
-            self.listener(Finished(name=file.name, note="wrong bytes: fetched once more"))
+            self.listener(
+                Finished(name=file.name, note="wrong bytes, fetched once more", failed=True)
+            )
             self.crew.add([partial(self.begin, file)])
             return
-        self.listener(Finished(name=file.name, note="failed"))
+        self.listener(Finished(name=file.name, failed=True))
         self.faults.append((file.at, wrong(self.hub.place, file.at, fault)))
 
     def _failed(self, file: _File, fault: OvenproofError) -> None:

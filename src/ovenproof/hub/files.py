@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 
 from ovenproof.core.digest import Digest
+from ovenproof.errors import BadFile
+
+
+class NoRevision(BadFile):
+    """The hub shows the repository, and says that it has no such revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

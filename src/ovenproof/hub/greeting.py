@@ -5,6 +5,7 @@ import httpx2
 from ovenproof.errors import NoAccess, TryAgain
 from ovenproof.hub.place import Place
 from ovenproof.hub.refusal import cleaned
+from ovenproof.net.client import client
 
 _TIMEOUT = httpx2.Timeout(3.0, connect=2.0)
 """Somebody waits for this, and for nothing else."""
@@ -23,15 +24,22 @@ def greet(place: Place) -> None:
     if place.token is not None:
         headers["Authorization"] = f"Bearer {place.token}"
     try:
-        with httpx2.Client(timeout=_TIMEOUT, follow_redirects=False) as http:
+        with client(timeout=_TIMEOUT, follow_redirects=False) as http:
             status = http.get(f"{place.endpoint}/api/whoami-v2", headers=headers).status_code
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
         got = cleaned(error, place) or type(error).__name__
         hint = "look at the network, or set HF_ENDPOINT to a hub within reach"
         raise TryAgain("it does not answer", where=place.shown, got=got, hint=hint) from error
     if status >= 500:
         hint = "try again, or set HF_ENDPOINT to another hub"
         raise TryAgain("it fails", where=place.shown, got=f"HTTP status {status}", hint=hint)
+    if place.has_login and status in (401, 403):
+        raise NoAccess(
+            "it refuses the login of HF_ENDPOINT",
+            where=place.shown,
+            got=f"HTTP status {status}",
+            hint="correct the user and the password in HF_ENDPOINT",
+        )
     if place.token is not None and status in (401, 403):
         raise NoAccess(
             "it refuses the token",

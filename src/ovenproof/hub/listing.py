@@ -12,10 +12,9 @@ from urllib.parse import quote
 import httpx2
 
 from ovenproof.core.digest import Digest
-from ovenproof.hub.asking import origin
 from ovenproof.hub.files import HubFile
 from ovenproof.hub.place import ENDPOINT, Place
-from ovenproof.hub.refusal import astray
+from ovenproof.hub.refusal import astray, origin
 
 MOST_PAGES = 200
 """Of a thousand files each, unless a mirror has smaller ones."""

@@ -23,18 +23,29 @@ from huggingface_hub.utils._http import default_client_factory, hf_raise_for_sta
 from huggingface_hub.utils.logging import set_verbosity
 
 from ovenproof.errors import BadFile, NoAccess, OvenproofError, TryAgain
-from ovenproof.hub.asking import Asking, origin
-from ovenproof.hub.files import Snapshot
+from ovenproof.hub.asking import NEAR, Asking, is_near
+from ovenproof.hub.files import NoRevision, Snapshot
 from ovenproof.hub.listing import Page, list_files
 from ovenproof.hub.place import Place
-from ovenproof.hub.refusal import cleaned, gated, hidden, login, offline, patience, unreachable
+from ovenproof.hub.refusal import (
+    astray,
+    cleaned,
+    gated,
+    hidden,
+    login,
+    login_refused,
+    offline,
+    origin,
+    patience,
+    unreachable,
+)
 from ovenproof.net.waiting import absent_waits, pause_s, retry_after_s
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0).as_dict()
 _ONCE = Lock()
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_MAY_SEE: ContextVar[httpx2.URL | None] = ContextVar("_MAY_SEE", default=None)
+_MAY_SEE: ContextVar[Place | None] = ContextVar("_MAY_SEE", default=None)
 """The hub that is being asked: nobody else is shown its token. The client is one for all."""
 
 Found = TypeVar("Found")
@@ -62,7 +73,7 @@ def look(asking: Asking, model: str, revision: str | None, waits_s: Sequence[flo
         response = _patiently(ask, waits_s)
         return Page(entries=response.json(), next=response.links.get("next", {}).get("url"))
 
-    with _told(place, model, revision), _shown_to(httpx2.URL(place.endpoint)):
+    with _told(place, model, revision), _shown_to(place):
         info = _patiently(lambda: api.model_info(model, revision=revision), waits_s)
         commit = info.sha or ""
         if not _COMMIT.fullmatch(commit):
@@ -97,7 +108,7 @@ def _in_time(request: httpx2.Request) -> None:
 
 
 @contextmanager
-def _shown_to(hub: httpx2.URL) -> Iterator[None]:
+def _shown_to(hub: Place) -> Iterator[None]:
     before = _MAY_SEE.set(hub)
     try:
         yield
@@ -108,7 +119,12 @@ def _shown_to(hub: httpx2.URL) -> Iterator[None]:
 def _to_the_hub_alone(request: httpx2.Request) -> None:
     """Whoever the hub sends the client on to is not shown the token."""
     hub = _MAY_SEE.get()
-    if hub is not None and origin(request.url) != origin(hub):
+    if hub is None:
+        return
+    own = httpx2.URL(hub.endpoint)
+    if is_near(request.url) and not is_near(own):
+        raise astray(hub, None, request.url, NEAR)
+    if origin(request.url) != origin(own):
         request.headers.pop("Authorization", None)
 
 
@@ -148,7 +164,7 @@ def _told(place: Place, model: str, revision: str | None) -> Iterator[None]:
     except errors.GatedRepoError as error:
         raise gated(place, model, _said(place, error)) from error
     except errors.RevisionNotFoundError as error:
-        raise BadFile(
+        raise NoRevision(
             "the hub has no such revision of the model",
             subject=revision or "main",
             where=f"{place.shown}/{model}",
@@ -156,6 +172,8 @@ def _told(place: Place, model: str, revision: str | None) -> Iterator[None]:
             hint="look at `revision` in models.yaml: a branch, a tag or a commit that is there",
         ) from error
     except errors.RepositoryNotFoundError as error:
+        if place.has_login and error.response.status_code == 401:
+            raise login_refused(place, model, _said(place, error)) from error
         raise hidden(place, model, _said(place, error)) from error
     except errors.HfHubHTTPError as error:
         raise _refused(place, model, error) from error
@@ -186,6 +204,8 @@ def _refused(place: Place, model: str, error: errors.HfHubHTTPError) -> Ovenproo
     """The error for an answer that says no, for none of the reasons that have a name."""
     status = error.response.status_code
     where, got = f"{place.shown}/{model}", _said(place, error)
+    if status == 401 and place.has_login:
+        return login_refused(place, model, got)
     if status in (401, 403, 407, 451):
         return NoAccess(
             "the hub does not show the model",

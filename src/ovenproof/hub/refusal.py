@@ -16,6 +16,7 @@ from ovenproof.hub.place import Place
 GATED = "GatedRepo"
 _QUERY = re.compile(r"(https?://[^\s?\"']*)\?[^\s\"']*")
 _LONGEST = 200
+_PORTS = {"http": 80, "https": 443}
 
 
 class Unanswered(TryAgain):
@@ -36,12 +37,33 @@ def cleaned(text: object, place: Place) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
+def is_at(place: Place, url: httpx2.URL) -> bool:
+    """Whether an address is one of the hub itself, and not of whoever it sends us on to."""
+    return origin(url) == origin(httpx2.URL(place.endpoint))
+
+
+def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    """Who answers at an address, as browsers see it."""
+    return url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme)
+
+
 def login(place: Place) -> str:
     """How the hub is told who asks."""
     return (
         f"set HF_TOKEN to a token that may read it ({place.shown}/settings/tokens)"
         if place.token is None
         else "look at the token (HF_TOKEN, or `hf auth whoami`): may it read this repository?"
+    )
+
+
+def login_refused(place: Place, subject: object, got: str) -> NoAccess:
+    """A mirror does not know the user and the password of its own address."""
+    return NoAccess(
+        "the login of HF_ENDPOINT was refused",
+        subject=subject,
+        where=place.shown,
+        got=got,
+        hint="correct the user and the password in HF_ENDPOINT",
     )
 
 
@@ -76,19 +98,11 @@ def refused(place: Place, at: Located, response: httpx2.Response) -> OvenproofEr
     told = cleaned(response.headers.get("X-Error-Message", ""), place)
     got = f"HTTP status {status}" + (f", {told}" if told else "")
     url = where(response.url)
-    if code == GATED:
-        return gated(place, at.model, got)
+    if status in (401, 403, 407, 451) or code == GATED:
+        return _not_allowed(place, at, response, got)
     if status == 429:
         return TryAgain(
             "the hub gives no more for now", subject=at, where=url, got=got, hint=patience(response)
-        )
-    if status in (401, 403, 407, 451):
-        return NoAccess(
-            "the hub does not give a file",
-            subject=at,
-            where=url,
-            got=got + _anonymous(place),
-            hint=login(place),
         )
     if status in (404, 410) and not at.locked:
         return TryAgain(
@@ -115,6 +129,31 @@ def refused(place: Place, at: Located, response: httpx2.Response) -> OvenproofEr
         where=url,
         got=got,
         hint="try again later, or set HF_ENDPOINT to a mirror",
+    )
+
+
+def _not_allowed(place: Place, at: Located, response: httpx2.Response, got: str) -> NoAccess:
+    """Somebody says no; who it is decides what helps."""
+    url, status = where(response.url), response.status_code
+    if not is_at(place, response.url):
+        return NoAccess(
+            "the place that the hub sent us on to does not give a file",
+            subject=at,
+            where=url,
+            got=got,
+            hint="run the same command again: the hub lets us in there for a while only; if it "
+            "stays, that place refuses this machine: set HF_ENDPOINT to another mirror",
+        )
+    if response.headers.get("X-Error-Code") == GATED:
+        return gated(place, at.model, got)
+    if status == 401 and place.has_login:
+        return login_refused(place, at, got)
+    return NoAccess(
+        "the hub does not give a file",
+        subject=at,
+        where=url,
+        got=got + _anonymous(place),
+        hint=login(place),
     )
 
 
@@ -179,4 +218,6 @@ def _distrust(error: object) -> ssl.SSLCertVerificationError | None:
 
 
 def _anonymous(place: Place) -> str:
+    if place.has_login:
+        return ", asked with the login of HF_ENDPOINT"
     return "" if place.token else ", asked without a token"

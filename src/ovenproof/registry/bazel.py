@@ -16,6 +16,7 @@ import httpx2
 from ovenproof.core.address import shown
 from ovenproof.core.digest import Digest
 from ovenproof.errors import NoAccess, TryAgain, WrongBytes
+from ovenproof.net.client import client
 from ovenproof.registry.trust import machine_trust
 
 STDOUT_RAW = 5
@@ -46,7 +47,7 @@ class BazelCache:
         self._url = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
         login = _own(parts.username, parts.password) or _from_netrc(home, parts.hostname or "")
         headers = {"Accept-Encoding": "identity", **({"Authorization": login} if login else {})}
-        self._http = httpx2.Client(
+        self._http = client(
             timeout=_TIMEOUT,
             headers=headers,
             follow_redirects=False,

@@ -8,6 +8,7 @@ from typing import Self
 
 import httpx2
 
+from ovenproof.net.client import client
 from ovenproof.registry import trust
 from ovenproof.registry.auth import Auth
 from ovenproof.registry.blob import Blob, Stream, Uploaded
@@ -38,7 +39,7 @@ class Registries:
         """`insecure` are hosts that may be spoken to in plain http, as loopback always may."""
         own = trust.places(home)
         direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
-        self._http = httpx2.Client(
+        self._http = client(
             verify=trust.machine_trust(environment),
             follow_redirects=False,
             limits=_CONNECTIONS,

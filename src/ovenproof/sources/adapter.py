@@ -9,6 +9,7 @@ from ovenproof.core.digest import Content, Json
 from ovenproof.core.entry import LORA_RANKS
 from ovenproof.errors import BadFile
 from ovenproof.events import Noted
+from ovenproof.sources.checkpoint import word
 from ovenproof.sources.hub import HubSource
 from ovenproof.sources.hub_checkpoint import Looked, license_fact, read_heads
 from ovenproof.sources.hub_files import HubFiles
@@ -17,6 +18,8 @@ from ovenproof.sources.selection import Selection
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
+_MOST_MODULES = 200
+"""Longer lists are no fact for a person, and vLLM reads the file itself."""
 _TEXT = re.compile(r"(README|LICENSE|LICENCE|NOTICE|COPYING|USE_POLICY)[^/]*", re.IGNORECASE)
 
 
@@ -103,11 +106,12 @@ def _facts(data: bytes, model: str) -> dict[str, Json]:
             raise _wrong(model, f"a LoRA that vLLM serves, with another `{key}` or none", value)
     base, modules = words.get("base_model_name_or_path"), words.get("target_modules")
     if isinstance(modules, list):
-        modules = sorted(one for one in modules if isinstance(one, str))
+        named = sorted(one for one in modules if word(one) is not None)
+        modules = named if len(named) == len(modules) <= _MOST_MODULES else None
     found: dict[str, Json] = {
         "rank": max(ranks),
-        "base model": base if isinstance(base, str) else None,
-        "target modules": modules if isinstance(modules, str | list) else None,
+        "base model": word(base),
+        "target modules": modules if isinstance(modules, list) else word(modules),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -22,6 +22,7 @@ from ovenproof.errors import (
     OvenproofError,
     TryAgain,
     WrongBytes,
+    found_in,
     raise_all,
 )
 from ovenproof.events import Advanced, Finished, Listener, Started
@@ -158,12 +159,13 @@ class Folder:
     def _facts(self, chosen: Selection, sizes: Mapping[str, int]) -> dict[str, Json]:
         if "config.json" not in chosen.texts:
             return {}
-        return facts(
-            self._read("config.json"),
-            {name: sizes[name] for name in chosen.weights},
-            read_start=self._start,
-            beside=self._read(QUANTIZED) if QUANTIZED in chosen.texts else None,
-        )
+        with found_in(self.said):
+            return facts(
+                self._read("config.json"),
+                {name: sizes[name] for name in chosen.weights},
+                read_start=self._start,
+                beside=self._read(QUANTIZED) if QUANTIZED in chosen.texts else None,
+            )
 
     def _read(self, name: str) -> bytes:
         _status(self.root / name)

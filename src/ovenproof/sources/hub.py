@@ -11,10 +11,10 @@ from ovenproof.core.digest import Content, Json
 from ovenproof.core.model_lock import LockedFile, ModelLock
 from ovenproof.core.plan import Supply
 from ovenproof.core.reader import Reader
-from ovenproof.errors import BadFile, LockAgain, OvenproofError, WrongBytes, raise_all
+from ovenproof.errors import LockAgain, OvenproofError, WrongBytes, found_in, raise_all
 from ovenproof.events import Listener, Noted
 from ovenproof.hub.cache import HubCache
-from ovenproof.hub.files import Snapshot
+from ovenproof.hub.files import NoRevision, Snapshot
 from ovenproof.sources.hub_checkpoint import Looked, look_into
 from ovenproof.sources.hub_cut import Cuts, Cutter
 from ovenproof.sources.hub_files import HubFiles, check_commit, each
@@ -73,9 +73,10 @@ class HubSource:
         if kept is not None and self.locked is not None:
             changed = [_changed(file, files, pins) for file in self.locked.files]
             raise_all(fault for fault in changed if fault is not None)
-        looked = self._look_into(files, chosen, pins)
-        self._tell_doubts(listener)
-        cuts = self._cut(files, chosen, pins, looked)
+        with found_in(self.model):
+            looked = self._look_into(files, chosen, pins)
+            self._tell_doubts(listener)
+            cuts = self._cut(files, chosen, pins, looked)
         whole = (
             LockedFile(path=path, size=content.size, digest=content.digest)
             for path, content in pins.items()
@@ -182,11 +183,12 @@ class HubSource:
             if self.revision is not None and _COMMIT.fullmatch(self.revision):
                 check_commit(self.model, found.commit, self.revision.lower())
             return found
+        hub = self.hub()
         try:
-            found = self.hub().look(self.model, kept)
-        except BadFile as fault:
+            found = hub.look(self.model, kept)
+        except NoRevision as fault:
             raise LockAgain(
-                "the hub no longer has the commit that is locked, or hides it",
+                "the hub no longer has the commit that is locked",
                 subject=self.model,
                 where=f"commit {kept}",
                 got=fault.what,

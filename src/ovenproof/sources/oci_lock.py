@@ -16,7 +16,7 @@ from ovenproof.core import weights
 from ovenproof.core.digest import Content, Digest, Json
 from ovenproof.core.manifest import Manifest
 from ovenproof.core.model_lock import LockedFile
-from ovenproof.errors import WrongBytes
+from ovenproof.errors import WrongBytes, found_in
 from ovenproof.events import Advanced, Finished, Listener, Started
 from ovenproof.sources.checkpoint import QUANTIZED, facts, word
 from ovenproof.sources.interface import Resolved
@@ -102,7 +102,8 @@ class Locking:
 
         sizes = {name: found[name].size for name in chosen.weights}
         beside = read(QUANTIZED) if QUANTIZED in chosen.texts else None
-        return facts(read("config.json"), sizes, read_start=start, beside=beside)
+        with found_in(self.reference):
+            return facts(read("config.json"), sizes, read_start=start, beside=beside)
 
     def _lock(self, items: Sequence[Lying], listener: Listener) -> tuple[LockedFile, ...]:
         # More of them would have to share layers, so each is pinned by its own digest instead.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ovenproof.errors import BadCall, LockAgain, OvenproofError, raise_all
+from ovenproof.errors import BadCall, LockAgain, OvenproofError, about_entry, raise_all
 from ovenproof.tasks.shell import answer, chosen, say, verb
 from ovenproof.tasks.surroundings import machine, project
 
@@ -52,7 +52,8 @@ def export_cache(
             wanted = originals(lock)
             missing = [pair for pair in wanted if not gives.store.verify(pair[1])]
             if missing:
-                fetch(gives.hub(), missing, gives.store, jobs=gives.jobs, listener=listener)
+                with about_entry(name):
+                    fetch(gives.hub(), missing, gives.store, jobs=gives.jobs, listener=listener)
             at = wanted[0][0]
             revision = lock.origin.get("revision")
             export(

@@ -47,13 +47,21 @@ class _Plain:
                     self._line(f"{name} …" + (f" {size(total)}" if total else ""))
                 case Advanced(name=name, size=count):
                     self._totals[name] = self._totals.get(name, 0) + count
-                case Finished(name=name, note=note):
+                case Finished(name=name, note=note, failed=failed):
                     moved = self._totals.pop(name, None)
                     if moved is None:
                         return  # it never began
-                    self._done += self._sizes.pop(name)
+                    planned = self._sizes.pop(name)
+                    if failed:
+                        planned, moved = 0, 0
+                    self._done += planned
                     whole = f"{size(self._done)} of {size(self._all)}" if self._all else ""
-                    parts = [f"{name}: done", size(moved) if moved else "", note, whole]
+                    parts = [
+                        f"{name}: {'failed' if failed else 'done'}",
+                        size(moved) if moved else "",
+                        note,
+                        whole,
+                    ]
                     self._line(", ".join(part for part in parts if part))
                 case Noted(text=text):
                     self._line(text)
@@ -114,9 +122,9 @@ class _Live:
                 case Advanced(name=name, size=count):
                     for one in {name, _ALL} & self._running.keys():
                         self._bar.advance(self._running[one], count)
-                case Finished(name=name, note=note):
+                case Finished(name=name, note=note, failed=failed):
                     if (task := self._running.pop(name, None)) is not None:
-                        self._finish(task, name, note)
+                        self._finish(task, name, f"failed {note}" if failed else note)
                 case Noted(text=text):
                     self._say(text)
 

@@ -8,8 +8,13 @@ from ovenproof.core.address import shown, without_login
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        ("https://me:secret@m.example/debian@x", "https://m.example/debian@x"),
+        ("https://me:secret@m.example/debian@x", "https://x"),
         ("https://me:se@cr@et@m.example:8443/", "https://m.example:8443/"),
+        ("https://m.example:8443/debian@x", "https://m.example:8443/debian@x"),
+        ("https://me:se/cr/et@m.example/p", "https://m.example/p"),
+        ("https://me:se@cr/et#x@m.example", "https://m.example"),
+        ("https://me:secret@m.example/a@sha256:12", "https://m.example/a@sha256:12"),
+        ("http://[::1]:5000/a@b", "http://[::1]:5000/a@b"),
         ("https://token@m.example", "https://m.example"),
         (
             "http://a:b@x.example/p and http://c:d@y.example",

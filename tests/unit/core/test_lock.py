@@ -52,7 +52,7 @@ INDEX = LockedFile(
 )
 ADAPTER = ModelLock(
     fingerprint=fingerprint({"model": "sql"}),
-    origin={"kind": "hub", "model": "acme/sql"},
+    origin={"kind": "hub", "model": "acme/sql", "commit": "a" * 40},
     files=(CONFIG,),
     facts={"rank": 32},
     layers={OTHER_KEY: Content.of(b"adapter")},
@@ -291,3 +291,25 @@ def test_every_fault_says_what_helps() -> None:
     with pytest.raises(BadFile, match=r"hint: .*lock again") as caught:
         model(lambda m: m.pop("order"))
     assert caught.value.expected is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("commit", "main"),
+        ("commit", "../../../other"),
+        ("commit", "a" * 39),
+        ("commit", 7),
+        ("commit", None),
+        ("model", "../other"),
+        ("model", "acme/../other"),
+        ("model", "acme/sql?x=1"),
+        ("model", "a/b/c"),
+    ],
+)
+def test_a_place_on_the_hub_that_can_be_none_is_named_by_its_keys(key: str, value: object) -> None:
+    def change(lock: Any) -> None:
+        lock["adapters"]["sql"]["origin"][key] = value
+
+    with pytest.raises(BadFile, match=rf"models\.smol\.adapters\.sql\.origin\.{key}"):
+        model(change, CUT_MODEL)

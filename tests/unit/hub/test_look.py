@@ -103,7 +103,7 @@ def test_a_listing_that_has_trouble_is_asked_for_again(
 
 @pytest.mark.parametrize("where", ["https://elsewhere/x", "https://hub:444/", "http://hub/"])
 def test_the_client_shows_the_token_to_the_hub_alone(where: str) -> None:
-    with looking._shown_to(httpx2.URL("https://hub")):
+    with looking._shown_to(Place(endpoint="https://hub")):
         for url, shown in ((where, False), ("https://HUB:443/x", True)):
             request = httpx2.Request("GET", url, headers={"Authorization": f"Bearer {TOKEN}"})
             looking._to_the_hub_alone(request)
@@ -255,3 +255,19 @@ def test_many_may_look_at_once(hub: Hub, model: Model) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: hub.look(MODEL, None), range(16)))
     assert {snapshot.commit for snapshot in found} == {model.commit}
+
+
+def test_the_client_is_not_sent_on_to_this_machine() -> None:
+    with looking._shown_to(Place(endpoint="https://hub")), pytest.raises(NoAccess, match="sends"):
+        looking._to_the_hub_alone(httpx2.Request("GET", "http://169.254.169.254/latest"))
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_mirrors_login_is_blamed_for_its_own_refusal_alone(fake: FakeHub, status: int) -> None:
+    place = Place(endpoint=fake.endpoint.replace("//", "//joe:canary@"))
+    fake.token = TOKEN
+    fake.repository("acme/hidden").private = True
+    fake.status_next = [status] if status == 404 else []
+    with Hub(place) as hub, pytest.raises((NoAccess, BadFile, TryAgain)) as caught:
+        hub.look("acme/hidden", None)
+    assert ("the login of HF_ENDPOINT was refused" in str(caught.value)) == (status == 401)

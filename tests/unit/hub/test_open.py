@@ -257,3 +257,46 @@ def test_a_redirect_from_https_to_plain_http_is_not_followed(model: Model) -> No
     before = httpx2.URL("https://hub/acme/tiny/resolve/0/model.safetensors")
     with pytest.raises(NoAccess, match="plain http after https"):
         asking.follow(model.at(WEIGHTS), before, "http://cdn/file?sig=1")
+
+
+def test_a_storage_that_says_no_is_named_and_no_token_is_asked_for(
+    hub: Hub, fake: FakeHub, model: Model
+) -> None:
+    fake.status_path, fake.status_next = "^/[^/]+/[^/]+/[0-9a-f]{40}/", [403]
+    with pytest.raises(NoAccess, match="the place that the hub sent us on to") as caught:
+        hub.open(model.at(WEIGHTS), 0, SIZE).read()
+    assert "HF_TOKEN" not in str(caught.value)
+    assert str(caught.value.where).startswith("http://127.0.0.1")
+    assert fake.endpoint not in str(caught.value.where)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("127.0.0.1:1", "169.254.169.254", "0.0.0.0", "localhost", "a.localhost"),
+        *("[::1]", "[fe80::1]", "[::ffff:127.0.0.1]"),
+    ],
+)
+def test_a_hub_elsewhere_does_not_choose_what_is_asked_on_this_machine(place: str) -> None:
+    asking = Asking(Place(endpoint="http://hub.example"))
+    with pytest.raises(NoAccess, match="sends us on"):
+        asking.follow("x", httpx2.URL("http://hub.example/x"), f"http://{place}/latest?secret")
+    near = Asking(Place(endpoint="http://127.0.0.1:1"))
+    near.follow("x", httpx2.URL("http://127.0.0.1:1/x"), f"http://{place}/latest")
+
+
+def test_a_login_that_is_refused_is_not_taken_for_a_missing_token(
+    fake: FakeHub, model: Model
+) -> None:
+    place = Place(endpoint=fake.endpoint.replace("//", "//joe:canary@"))
+    calls: list[Callable[[Hub], object]] = [
+        lambda hub: hub.open(model.at(WEIGHTS), 0, SIZE).read(),
+        lambda hub: hub.look(MODEL, None),
+        lambda hub: greet(hub.place),
+    ]
+    for call in calls:
+        fake.status_next = [401]
+        with Hub(place, waits_s=WAITS_S) as hub, pytest.raises(NoAccess) as caught:
+            call(hub)
+        assert "login of HF_ENDPOINT" in str(caught.value)
+        assert "canary" not in str(caught.value)

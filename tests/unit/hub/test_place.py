@@ -132,3 +132,68 @@ def test_the_cache_is_where_the_client_has_it(environment: dict[str, str], tmp_p
     given = {name: text.format(home=tmp_path) for name, text in environment.items()}
     found = find_cache({"HOME": str(tmp_path), **given}, tmp_path)
     assert str(found) == as_the_client("c.HF_HUB_CACHE", tmp_path, given)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:abc",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:",
+        "http://joe:canary#w@host",
+        "http://joe:can/canary@host",
+        "http://joe:12/canary@host",
+        "http://joe:p@w/canary@host?token=canary",
+        "http://host#",
+        "http://\u200b.com",
+        "http://a..b",
+        "http://exa mple.com",
+        f"http://{'a' * 64}.example",
+        "http://[mirror]",
+    ],
+)
+def test_an_endpoint_that_nobody_can_be_asked_at_is_refused(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(BadCall, match="HF_ENDPOINT is not the address") as caught:
+        find_place({"HF_ENDPOINT": endpoint}, tmp_path)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://[::1]:8080",
+        "https://joe:pw@mirror_1.example:1/x",
+        "https://bücher.example",
+        "HTTP://a.",
+    ],
+)
+def test_an_endpoint_may_be_any_address(endpoint: str, tmp_path: Path) -> None:
+    assert find_place({"HF_ENDPOINT": endpoint}, tmp_path).endpoint == endpoint
+
+
+@pytest.mark.parametrize("endpoint", ["http://mirror", "http://192.0.2.1:80", "http://localhost.x"])
+def test_a_token_is_not_sent_over_plain_http_to_another_machine(
+    endpoint: str, tmp_path: Path
+) -> None:
+    given = {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_canary"}
+    with pytest.raises(BadCall, match="plain http") as caught:
+        find_place(given, tmp_path)
+    assert "OVENPROOF_INSECURE_HUB=1" in str(caught.value)
+    assert "canary" not in str(caught.value)
+    assert find_place({**given, "OVENPROOF_INSECURE_HUB": "1"}, tmp_path).token
+    assert find_place({**given, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, tmp_path).token is None
+    assert find_place({"HF_ENDPOINT": endpoint}, tmp_path).token is None
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:1", "http://[::1]", "http://localhost", "https://mirror"]
+)
+def test_a_token_is_sent_where_nobody_listens_in(endpoint: str, tmp_path: Path) -> None:
+    assert find_place({"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_one"}, tmp_path).token == "hf_one"
+
+
+def test_a_login_and_a_token_are_not_both_sent(tmp_path: Path) -> None:
+    given = {"HF_ENDPOINT": "https://joe:canary@mirror", "HF_TOKEN": "hf_canary"}
+    with pytest.raises(BadCall, match="login") as caught:
+        find_place(given, tmp_path)
+    assert "canary" not in str(caught.value)

@@ -135,3 +135,12 @@ def test_a_head_that_lies_is_refused(fake: FakeHub, make_source: "Source") -> No
     commit(fake, {"adapter_model.safetensors": WEIGHTS + b"more"})
     with pytest.raises(WrongBytes, match="not as long"):
         make_source(HubAdapter).resolve(silent)
+
+
+@pytest.mark.parametrize("modules", [["q"] * 201, ["q", "\x1b[2J"], ["q" * 201], "q\n", 7])
+def test_words_that_no_person_can_read_are_no_facts(
+    fake: FakeHub, make_source: "Source", modules: object
+) -> None:
+    commit(fake, target_modules=modules, base_model_name_or_path="org/\x1b[2Jbase")
+    found = make_source(HubAdapter, base="org/base").resolve(silent)
+    assert found.facts.keys() & {"base model", "target modules"} == set()

@@ -175,6 +175,24 @@ def test_a_commit_that_a_force_push_removed_is_told(
         read(make_source(), lock, "large.safetensors")
 
 
+def test_a_locked_model_that_is_hidden_now_is_not_taken_for_a_commit_that_is_gone(
+    fake: FakeHub, repository: Repository, make_source: "Source"
+) -> None:
+    lock = locked(make_source().resolve(silent))
+    repository.private = True
+    with (
+        Hub(Place(endpoint=fake.endpoint), waits_s=()) as anonymous,
+        pytest.raises(BadFile, match="HF_TOKEN"),
+    ):
+        make_source(hub=lambda: anonymous, locked=lock).resolve(silent)
+
+    def unmade() -> Hub:
+        raise BadFile("the hub's token cannot be sent")
+
+    with pytest.raises(BadFile, match="cannot be sent"):
+        make_source(hub=unmade, locked=lock).resolve(silent)
+
+
 @pytest.mark.parametrize("path", ["tokenizer.json", "small.safetensors", "large.safetensors"])
 def test_a_file_that_changed_under_its_commit_is_refused(
     repository: Repository, make_source: "Source", path: str
@@ -252,6 +270,7 @@ def test_all_bad_heads_are_named_at_once(fake: FakeHub, make_source: "Source") -
     with pytest.raises(OvenproofError, match="safetensors") as caught:
         make_source().resolve(silent)
     assert [one.subject for one in every(caught.value)] == ["a.safetensors", "b.safetensors"]
+    assert [one.where for one in every(caught.value)] == ["org/m", "org/m"]
 
 
 # Reading what is locked
