@@ -17,6 +17,7 @@ from ovenproof.registry.refusal import Unanswered, code, refused
 from ovenproof.registry.transport import Transport
 from ovenproof.registry.upload import Upload, with_digest
 from ovenproof.registry.upload_steps import (
+    NO_PATCH,
     Answer,
     Ask,
     Begin,
@@ -187,9 +188,21 @@ class Sending:
                 )
             case Refused() | GaveUp():
                 assert self._fault is not None
+                if isinstance(self._blob, Stream) and self._takes_no_patch():
+                    raise NoAccess(
+                        "the registry takes only what has a digest beforehand",
+                        subject=self._blob.title,
+                        where=self._repository,
+                        hint="prove the layers first, which writes their digests into the lock:"
+                        " run `invoke build --model NAME --output none`, then push again",
+                    ) from self._fault
                 raise self._fault
             case never:
                 assert_never(never)
+
+    def _takes_no_patch(self) -> bool:
+        """Whether the last answer says that the registry has no such thing as a PATCH."""
+        return self._response is not None and self._response.status_code in NO_PATCH
 
     def _wait(self, attempt: int) -> None:
         """Wait before the next try, or raise what the last one met."""
