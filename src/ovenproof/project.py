@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from stat import S_IMODE
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from ovenproof.bases import registry_base
@@ -184,13 +185,17 @@ class Project:
 
     def check_saves(self) -> None:
         """Raise NoAccess where what is found out could not be written down."""
-        if self.saves and not os.access(self.root, os.W_OK):
+        if not self.saves:
+            return
+        try:
+            TemporaryFile(dir=self.root).close()  # what a mode says is not all that decides
+        except OSError as error:
             raise NoAccess(
                 "what is found out could not be written into the lock, so nothing is begun",
                 subject=self.root / LOCK,
-                got="a folder that is read-only",
+                got=error.strerror,
                 hint="make the folder writable; what is locked already needs only --locked",
-            )
+            ) from error
 
     def _save(self, path: Path, text: str) -> None:
         if not self.saves:

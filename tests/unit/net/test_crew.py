@@ -73,6 +73,7 @@ def test_an_interruption_does_not_wait_for_who_is_stuck(
     go_on: bool, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "GRACE_S", 0.05)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     begun: list[int] = []
 
     def work(number: int) -> None:
@@ -83,7 +84,10 @@ def test_an_interruption_does_not_wait_for_who_is_stuck(
             signal.pthread_kill(main, signal.SIGINT)
         stuck.wait(10)
 
-    with pytest.raises(KeyboardInterrupt):
-        each(work, range(9), 2, go_on=go_on)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            each(work, range(9), 2, go_on=go_on)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not stuck.is_set()
     assert len(begun) == 2

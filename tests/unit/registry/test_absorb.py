@@ -1,6 +1,7 @@
 """Sending what nobody knows the digest of: in parallel, noted under a key, taken up again."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -148,8 +149,13 @@ def test_what_a_killed_process_sent_is_not_sent_again(
     with pytest.raises(Killed):
         sender().absorb({"a": Passing(DATA).stream}, ignore, dies_after(50_000, Killed))
     (upload,) = registry.uploads.values()
-    with upload.lock:  # the registry has let go of what was cut
-        there = upload.size
+    for _try in range(500):  # the registry reads what is on its way, and lets go of what was cut
+        with upload.lock:
+            there = upload.size
+        if there >= 50_000:
+            break
+        time.sleep(0.01)
+    assert there >= 50_000
     source = Passing(DATA)
 
     sender().absorb({"a": source.stream}, ignore, silent)
