@@ -207,20 +207,6 @@ def test_the_default_image_is_pulled_by_its_digest_and_answers(
         docker_client.images.remove(pushed["reference"], force=True)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 def test_weights_are_pushed_with_next_to_no_disk(
     kitchen: tuple[str, dict[str, Any]],
     ovenproof: Callable[..., Any],
